@@ -1,0 +1,70 @@
+PYTHON ?= python3
+BIN := .venv/bin
+STAGES := 02_prompts 03_pseudolabels 04_pretrain 05_finetune
+RUN := runs/embedded
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.PHONY: help install dev reproduce test in-step prepare readme clean
+
+# The kernel and every import come from .venv, whatever else is on the machine.
+export JUPYTER_PREFER_ENV_PATH := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+unexport PYTHONPATH PYTHONHOME JUPYTER_PATH MPLBACKEND
+
+help:
+	@echo "make reproduce  install into .venv, run every stage on the embedded default into $(RUN), score a photograph"
+	@echo "make test       install, then check: notebooks clean, package and README in step, notebooks run, tests pass"
+	@echo "make prepare    after editing a notebook: clean notebooks, export the package, make README.md"
+	@echo "make readme     README.md from nbs/index.ipynb"
+	@echo "make clean      remove caches and builds; .venv and runs/ stay"
+	@echo "PYTHON=...      the Python (3.11 or newer) that .venv is made with; now $(PYTHON)"
+
+$(BIN)/pip:
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("attiqa needs Python 3.11 or newer, this is %d.%d; name one: make PYTHON=python3.12 ..." % sys.version_info[:2])'
+	$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
+
+.venv/.installed: constraints.txt settings.ini setup.py | $(BIN)/pip
+	$(BIN)/python -m pip install --quiet --progress-bar off -c constraints.txt -e .
+	@touch $@
+
+.venv/.installed-dev: constraints.txt settings.ini setup.py | $(BIN)/pip
+	$(BIN)/python -m pip install --quiet --progress-bar off -c constraints.txt -e '.[dev]'
+	@touch .venv/.installed $@
+
+install: .venv/.installed
+dev: .venv/.installed-dev
+
+reproduce: .venv/.installed
+	@mkdir -p $(RUN)/notebooks
+	@for stage in $(STAGES); do \
+	  begin=$$SECONDS; echo "== $$stage"; \
+	  $(BIN)/papermill --no-progress-bar nbs/$$stage.ipynb $(RUN)/notebooks/$$stage.ipynb; \
+	  echo "== $$stage took $$((SECONDS - begin)) s"; \
+	done
+	@echo "== a photograph, scored by the shipped scorer"
+	@$(BIN)/attiqa score "$$($(BIN)/python -c 'from importlib.util import find_spec as f; print(f("skimage").submodule_search_locations[0] + "/data/chelsea.png")')"
+	@echo; $(BIN)/python tools/summary.py $(RUN)
+
+test: export ATTIQA_SMOKE := 1
+test: .venv/.installed-dev in-step
+	MPLBACKEND=Agg timeout --kill-after=30 1200 $(BIN)/nbdev_test --n_workers 1
+	timeout --kill-after=30 1500 $(BIN)/python -m pytest -q tests
+
+in-step: .venv/.installed-dev
+	tools/in_step.sh
+
+prepare: .venv/.installed-dev
+	$(BIN)/nbdev_clean
+	$(BIN)/nbdev_export
+	$(BIN)/python tools/readme.py
+
+readme: .venv/.installed-dev
+	$(BIN)/python tools/readme.py
+
+clean:
+	rm -rf build dist .pytest_cache _proc _docs
+	find attiqa nbs tests tools data_scripts \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
