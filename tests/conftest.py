@@ -1,0 +1,34 @@
+"What every test shares: test-size stages, a run directory of its own, the folders that may lie beside the checkout."
+import os, subprocess, sys
+from pathlib import Path
+import pytest
+
+os.environ |= dict(ATTIQA_SMOKE="1", MPLBACKEND="Agg")
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = sorted((ROOT/"nbs").glob("*.ipynb"))
+
+@pytest.fixture
+def run(tmp_path):
+    "A run directory that nobody else writes to; not made yet."
+    return tmp_path/"run"
+
+@pytest.fixture(scope="session")
+def shared():
+    "The folder of data sets beside the checkout."
+    folder = ROOT.parent/"shared"
+    if not folder.is_dir(): pytest.skip(f"{folder} is not here; it holds data that may not be committed")
+    return folder
+
+@pytest.fixture(scope="session")
+def papermill(tmp_path_factory):
+    "Run a stage notebook as the command line does; parameters as keywords. The result has .notebook, the executed copy."
+    folder = tmp_path_factory.mktemp("executed")
+    env = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"} | dict(IN_TEST="1", JUPYTER_PREFER_ENV_PATH="1")
+    def execute(stage, cwd=ROOT, limit=300, **parameters):
+        out = folder/f"{len(list(folder.iterdir())):02}_{stage}.ipynb"
+        given = [word for name, value in parameters.items() for word in ("-p", name, str(value))]
+        command = [sys.executable, "-m", "papermill", "--no-progress-bar", str(ROOT/"nbs"/f"{stage}.ipynb"), str(out), *given]
+        done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=limit)
+        done.notebook = out
+        return done
+    return execute
