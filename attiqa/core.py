@@ -7,13 +7,14 @@ from __future__ import annotations
 import contextlib, difflib, hashlib, inspect, json, os, platform, random, subprocess, uuid
 from datetime import datetime, timezone
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 import numpy as np
 
 # %% auto #0
-__all__ = ['ATTRIBUTES', 'EMBEDDED', 'PACKAGES', 'AttiqaError', 'stable_seed', 'generator', 'seed_all', 'atomic', 'write_json',
-           'read_json', 'write_parquet', 'file_hash', 'project_root', 'run_path', 'smoke', 'stage_settings', 'versions',
-           'git_commit', 'record', 'require']
+__all__ = ['ATTRIBUTES', 'SHIPPED', 'WEIGHTS', 'EMBEDDED', 'PACKAGES', 'AttiqaError', 'stable_seed', 'generator', 'seed_all',
+           'atomic', 'write_json', 'read_json', 'write_parquet', 'file_hash', 'project_root', 'run_path', 'smoke',
+           'stage_settings', 'versions', 'git_commit', 'record', 'require']
 
 # %% ../nbs/00_core.ipynb #40a1c5d5
 ATTRIBUTES = ("sharpness", "contrast", "brightness", "colorfulness", "noisiness") # in this order everywhere; 1 is best
@@ -52,6 +53,7 @@ def atomic(path:str|Path): # the final place; its folder is made
     part = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
     try:
         yield part
+        part.chmod(0o644) # some writers leave their files to their owner alone
         os.replace(part, path)
     finally: part.unlink(missing_ok=True)
 
@@ -93,6 +95,10 @@ def run_path(run:str|Path # a run directory: absolute, or relative to the checko
             )->Path: # absolute; not made yet
     "Absolute place of a run."
     return project_root()/Path(run).expanduser()
+
+# %% ../nbs/00_core.ipynb #5750f7ad
+SHIPPED = Path(find_spec("attiqa").origin).parent # holds weights/ and data/
+WEIGHTS = SHIPPED/"weights" # the shipped models
 
 # %% ../nbs/00_core.ipynb #69f67ac5
 EMBEDDED = "runs/embedded" # the run that everything falls back on: no network, no data of the user's

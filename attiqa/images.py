@@ -12,18 +12,18 @@ from pathlib import Path
 from typing import Callable
 import numpy as np, torch
 from fastcore.basics import patch
-from PIL import Image, ImageOps
-from .core import AttiqaError, generator
+from PIL import Image, ImageOps, UnidentifiedImageError
+from .core import AttiqaError, atomic, generator
 
 # %% auto #0
 __all__ = ['EXTENSIONS', 'MAX_PIXELS', 'PHOTOGRAPHS', 'to_rgb', 'open_image', 'to_tensor', 'to_image', 'crop_center',
-           'ImageSource', 'find_images', 'folder_source', 'list_source', 'package_photograph', 'leaf_radii',
-           'dead_leaves', 'embedded_source', 'open_source']
+           'ImageSource', 'find_images', 'folder_source', 'list_source', 'write_list', 'package_photograph',
+           'leaf_radii', 'dead_leaves', 'embedded_source', 'open_source']
 
 # %% ../nbs/00a_images.ipynb #0a796a10
 EXTENSIONS = frozenset(".jpg .jpeg .png .bmp .webp .tif .tiff .gif .ppm .pgm .avif .jp2".split()) # what a folder is searched for
 MAX_PIXELS = 178_000_000 # larger files are refused by their header, before they are unpacked
-Image.MAX_IMAGE_PIXELS = None # the kit checks the header itself, and says so in its own words
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning) # Pillow warns from half this size; the kit refuses in its own words
 
 # %% ../nbs/00a_images.ipynb #9a9dab5f
 def _eight_bits(image:Image.Image)->Image.Image:
@@ -44,22 +44,24 @@ def to_rgb(image:Image.Image # any mode that Pillow reads
     return image.convert("RGB")
 
 # %% ../nbs/00a_images.ipynb #234d5bff
+def _not_a_file(path): # why; '' for a regular file
+    return "" if path.is_file() else "is a folder" if path.is_dir() else "is not a regular file" if path.exists() else "no such file"
+
 def open_image(file # path, bytes or binary file
               )->Image.Image: # RGB, upright, native resolution
     "Read one picture file; AttiqaError with the reason where it cannot be read whole."
-    if isinstance(file, (str, Path)) and not Path(file).is_file():
-        raise AttiqaError("is a folder" if Path(file).is_dir() else "is not a regular file" if Path(file).exists() else "no such file")
     if isinstance(file, bytes): file = io.BytesIO(file)
     try:
-        with warnings.catch_warnings(), Image.open(file) as image:
-            warnings.simplefilter("ignore")
+        if isinstance(file, (str, Path)) and (problem := _not_a_file(Path(file))): raise AttiqaError(problem)
+        with Image.open(file) as image:
             if image.width*image.height > MAX_PIXELS:
                 raise AttiqaError(f"has {image.width}x{image.height} pixels, more than the limit of {MAX_PIXELS:,}")
             image.load()
             return to_rgb(image)
     except AttiqaError: raise
     except PermissionError: raise AttiqaError("may not be read (permission denied)") from None
-    except Exception as error: raise AttiqaError(f"is not a readable image ({str(error).splitlines()[0][:100] or type(error).__name__})") from None
+    except UnidentifiedImageError: raise AttiqaError("is not an image that can be read") from None
+    except Exception as error: raise AttiqaError(f"is not a readable image ({getattr(error, 'strerror', None) or str(error)[:100] or type(error).__name__})") from None
 
 # %% ../nbs/00a_images.ipynb #6e2ae538
 def to_tensor(image:Image.Image # RGB
@@ -137,6 +139,12 @@ def list_source(file:str|Path)->ImageSource: # keys are the lines
     keys = sorted({line.strip() for line in file.read_text(encoding="utf-8").splitlines()} - {""})
     if not keys: raise AttiqaError(f"{file}: names no images; one path a line")
     return ImageSource(str(file), keys, partial(_load_below, file.absolute().parent))
+
+def write_list(file:str|Path, source:ImageSource): # a folder's or a list's images, by absolute path; other sources by key
+    "Write a list that `list_source` reads."
+    base = Path(source.name)
+    base = base.absolute() if base.is_dir() else base.absolute().parent if base.is_file() else None
+    with atomic(file) as part: part.write_text("".join(f"{base/key if base else key}\n" for key in source.keys), encoding="utf-8")
 
 # %% ../nbs/00a_images.ipynb #4599355c
 PHOTOGRAPHS = {name: ("skimage", f"data/{name}") for name in

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 import numpy as np, pandas as pd, torch
-from .core import ATTRIBUTES, EMBEDDED, AttiqaError, read_json, record, run_path, write_json, write_parquet
+from .core import ATTRIBUTES, EMBEDDED, SHIPPED, AttiqaError, read_json, record, run_path, write_json, write_parquet
 from .distort import LADDERS, ladder
 from .images import ImageSource, crop_center, open_source, to_tensor
 from .metrics import ladder_srcc, selectivity
@@ -18,7 +18,7 @@ __all__ = ['BANK', 'NAIVE', 'fill', 'load_candidates', 'embed_ladders', 'ladder_
            'search_prompts', 'load_prompts', 'attribute_scores']
 
 # %% ../nbs/02_prompts.ipynb #1835f3ef
-BANK = Path(__file__).parent/"data/prompt_bank.json" if "__file__" in globals() else Path("../attiqa/data/prompt_bank.json")
+BANK = SHIPPED/"data"/"prompt_bank.json"
 
 def fill(template:list[str], # its form for adjectives, its form for phrases
          words:str)->str:

@@ -68,7 +68,7 @@ def label_images(run:str=EMBEDDED, # run directory
                  count:int=240, # images; 0 for all of a folder
                  vlm:str=MINI_CLIP, # the model that the prompts were chosen for
                  variants:int=3, # distorted variants an image; 0 is the plain method
-                 size:int=192, # pixels a side of the labelled crop
+                 size:int=224, # pixels a side of the labelled crop
                  shard:int=64, # images a shard
                  seed:int=0)->pd.DataFrame: # all labels
     "Score every image and variant by the chosen prompts, shard by shard; finished shards are kept."

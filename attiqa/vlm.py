@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Callable, Iterable
 import open_clip, torch, torch.nn.functional as F
 from PIL import Image
-from .core import AttiqaError, read_json
+from .core import WEIGHTS, AttiqaError, read_json
 from .images import crop_center, to_image, to_tensor
 
 # %% auto #0
-__all__ = ['WEIGHTS', 'MINI_CLIP', 'VLM', 'NativeCrop', 'load_vlm', 'pair_scores']
+__all__ = ['MINI_CLIP', 'VLM', 'NativeCrop', 'load_vlm', 'pair_scores']
 
 # %% ../nbs/00c_vlm.ipynb #d7a966a1
-WEIGHTS = Path(__file__).parent/"weights" if "__file__" in globals() else Path("../attiqa/weights") # what the package ships
-MINI_CLIP = "attiqa-mini-clip" # the vision-language model among them
+MINI_CLIP = "attiqa-mini-clip" # the vision-language model that the package ships
 
 # %% ../nbs/00c_vlm.ipynb #6d4f77fd
 @dataclass(frozen=True)

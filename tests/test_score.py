@@ -69,7 +69,8 @@ REJECTED = {"text.jpg": (b"this is no picture\n"*40, "not a readable image"), "e
             "dot.png": (encoded(Image.new("RGB", (1, 1)), "PNG"), "at least 32"),
             "zip.png": (b"PK\x03\x04" + bytes(200), "not a readable image")}
 SPECIAL = {"gone.jpg": "no such file", "folder.jpg": "is a folder", "pipe.jpg": "not a regular file",
-           "dangling.jpg": "no such file", "bomb.png": "more than the limit", "n"*300 + ".jpg": "File name too long", "*.tiff": "matches no file"}
+           "dangling.jpg": "no such file", "bomb.png": "more than the limit", "n"*300 + ".jpg": "File name too long",
+           "*.tiff": "matches no file"}
 
 @pytest.fixture(scope="module")
 def zoo(tmp_path_factory):
@@ -152,10 +153,12 @@ def test_alone_in_a_list_and_in_any_order(scorer):
     assert scorer([]) == []
 
 NO_PICTURE = [
-    (torch.full((3, 64, 64), torch.nan), "NaN"), (torch.full((3, 64, 64), -.1), "[0, 1]"), (torch.full((3, 64, 64), 255.), "[0, 1]"),
-    (torch.zeros(1, 3, 64, 64), "list"), (torch.zeros(64, 64, 3), "(3, H, W)"), (torch.zeros(3, 0, 64), "at least 32"),
+    (torch.full((3, 64, 64), torch.nan), "NaN"), (torch.full((3, 64, 64), -.1), "[0, 1]"),
+    (torch.full((3, 64, 64), 255.), "[0, 1]"), (torch.zeros(1, 3, 64, 64), "list"), (torch.zeros(64, 64, 3), "(3, H, W)"),
+    (torch.zeros(3, 0, 64), "at least 32"),
     (torch.zeros(3, 64, 64, dtype=torch.uint8), "divide by 255"), (np.zeros((64, 64, 3)), "uint8"),
-    (np.zeros((64, 64, 4), np.uint8), "(H, W, 3)"), (b"no picture", "readable image"), (None, "not a picture"), (3.5, "not a picture")]
+    (np.zeros((64, 64, 4), np.uint8), "(H, W, 3)"), (b"no picture", "readable image"), (None, "not a picture"),
+    (3.5, "not a picture")]
 
 @pytest.mark.parametrize("bad, words", NO_PICTURE)
 def test_what_is_no_picture(scorer, bad, words):
@@ -186,7 +189,7 @@ def test_accelerator_agrees_with_the_processor(scorer):
     assert scorer(PHOTO) == scorer(PHOTO)
 
 def test_better_pictures_score_higher(scorer):
-    "Against distortions that are not the kit's own, on photographs that nobody trained on."
+    "Against blur and noise that SciPy and NumPy make."
     from scipy.ndimage import gaussian_filter
     rng = np.random.default_rng(0)
     for name in ("astronaut.png", "chelsea.png", "coffee.png"):
@@ -261,7 +264,8 @@ WRONG = [
     (["score", "a.jpg", "--csv", "-", "--json", "-"], "both"), (["score", "a.jpg", "--csv", "x", "--json", "./x"], "both"),
     (["score", "a.jpg", "--csv", "no/x.csv"], "no such folder"), (["score", "a.jpg", "--csv", "sub"], "is a folder"),
     (["score", "a.jpg", "--csv", ""], "is a folder"), (["score", "--csv", "a.jpg", "b.jpg"], "picture"),
-    (["score", "a.jpg", "--json", "/dev/null"], "regular file"), (["score", "a.jpg", "--model", "no.safetensors"], "no such model"),
+    (["score", "a.jpg", "--json", "/dev/null"], "regular file"),
+    (["score", "a.jpg", "--model", "no.safetensors"], "no such model"),
     (["score", "a.jpg", "--model", "a.jpg"], "safetensors"), ([], "Missing command"), (["rate", "a.jpg"], "rate")]
 
 @pytest.mark.parametrize("words, expected", WRONG)

@@ -1,0 +1,70 @@
+"Measure the shipped models and write their cards: python tools/cards.py runs/mini [--human clive=FOLDER] [--human biq2021=FOLDER]"
+import argparse
+from pathlib import Path
+import numpy as np, torch
+from attiqa.core import ATTRIBUTES, WEIGHTS, atomic, read_json, write_json
+from attiqa.datasets import read_biq2021, read_clive
+from attiqa.distort import LADDERS, MECHANISMS, ladder
+from attiqa.images import crop_center, open_source, to_tensor
+from attiqa.metrics import bootstrap_interval, d_test, l_test, p_test, srcc
+from attiqa.mini import ladder_responses, ladder_table, taught_pairs
+from attiqa.prompts import embed_ladders, load_prompts
+from attiqa.score import Scorer
+from attiqa.vlm import load_vlm
+
+READERS = dict(clive=read_clive, biq2021=read_biq2021)
+NOTES = dict(clive="CLIVE, 1,162 photographs; 542 of them are high-quality JPEG copies of the release's BMP files, so figures may differ a little from the originals'",
+             biq2021="2,000 images of BIQ2021's official training split")
+
+def crops(source, size=224): return {key: to_tensor(crop_center(source.load(key), size)) for key in source.keys}
+
+def clip_tables(held, run):
+    "The vision-language model by the words of its training and by the prompts of the run."
+    vlm = load_vlm()
+    embeddings = embed_ladders(vlm, held, 224, 6, 0)
+    return [ladder_table(ladder_responses(vlm, embeddings, pairs)) for pairs in (taught_pairs(vlm), load_prompts(run/"prompts.json", vlm))]
+
+@torch.inference_mode()
+def scorer_responses(net, pixels, names):
+    "Quality and attributes along ladders: name to (N, 6 rungs, 6)."
+    def one(x, name, key):
+        attributes, quality = net.scores(ladder(x, name, 0, key))
+        return torch.column_stack([quality, attributes]).cpu().numpy()
+    return {name: np.stack([one(x, name, key) for key, x in pixels.items()]) for name in names}
+
+def agreement(table, scorer):
+    "SRCC of each score with people's, with its interval."
+    scores = list(scorer.stream(table.image))
+    column = lambda name: np.array([getattr(s, name) for s in scores])
+    return {name: (srcc(column(name), table.mos), *bootstrap_interval(srcc, column(name), table.mos.to_numpy())) for name in ("quality", *ATTRIBUTES)}
+
+def frame(title, rows): return "\n".join(["| " + " | ".join(title) + " |", "|" + "---|"*len(title), *("| " + " | ".join(r) + " |" for r in rows)])
+
+def ladder_rows(table): return frame(("attribute", "SRCC", "95 % interval", "selectivity ratio"), [(a, f"{r.SRCC:.3f}", f"{r.low:.3f} to {r.high:.3f}", f"{r.ratio:.2f}") for a, r in table.iterrows()])
+
+def fill(name, target, **values):
+    template = (Path(__file__).parent/"cards"/name).read_text(encoding="utf-8")
+    with atomic(target) as part: part.write_text(template.format(**values), encoding="utf-8")
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--human", action="append", default=[], metavar="NAME=FOLDER", help="a dataset of human scores, read for figures only")
+    options = parser.parse_args()
+    held, run, scorer = open_source(str(options.run/"held_out.txt")), options.run, Scorer()
+    taught, chosen = clip_tables(held, run)
+    fill("attiqa-mini-clip.md", WEIGHTS/"attiqa-mini-clip"/"README.md", photographs=len(held), taught=ladder_rows(taught), chosen=ladder_rows(chosen))
+    pixels = crops(held)
+    own = scorer_responses(scorer.net, pixels, LADDERS.values())
+    table = ladder_table({a: own[name][..., 1:] for a, name in LADDERS.items()})
+    every = scorer_responses(scorer.net, dict(list(pixels.items())[:30]), MECHANISMS)
+    quality = np.concatenate([v[..., 0] for v in every.values()])
+    tests = dict(d=d_test(quality[:, 0], quality[:, 1:]), l=l_test(quality), p=p_test(quality))
+    people = {name: agreement(READERS[name](folder), scorer) for name, folder in (h.split("=", 1) for h in options.human)}
+    lines = [(NOTES[n], score, f"{v[0]:.3f}", f"{v[1]:.3f} to {v[2]:.3f}") for n, scores in people.items() for score, v in scores.items()]
+    human = frame(("data", "score", "SRCC", "95 % interval"), lines) if lines else "Not measured."
+    fill("attiqa-mini.md", WEIGHTS/"attiqa-mini.md", photographs=len(held), own=ladder_rows(table), human=human, mechanisms=len(MECHANISMS), **tests)
+    figures = dict(clip_taught=taught, clip_chosen=chosen, scorer=table)
+    write_json(WEIGHTS/"figures.json", {k: v.round(4).to_dict("index") for k, v in figures.items()} | dict(label_free=tests, human=people, photographs=len(held)))
+
+if __name__ == "__main__": main()
