@@ -72,8 +72,8 @@ class AttributeNet(nn.Module):
 @torch.no_grad()
 def calibrate(net:AttributeNet, # its gain and offset are set
               scalars:torch.Tensor, # (N, 5)
-              labels:torch.Tensor): # (N, 5) in [0, 1]
-    "Least squares from scalars to the logits of the pseudo-labels, an attribute at a time; the order stays."
+              labels:torch.Tensor): # (N, 5) in [0, 1], what the scores should be near
+    "Least squares from scalars to the logits of the labels, an attribute at a time; the order stays."
     target, centred = torch.logit(labels.clamp(.01, .99)), scalars - scalars.mean(0)
     net.gain.copy_(((centred*(target - target.mean(0))).mean(0)/centred.square().mean(0).clamp(min=1e-8)).clamp(min=1e-3))
     net.offset.copy_(target.mean(0) - net.gain*scalars.mean(0))

@@ -16,6 +16,7 @@ from fastai.data.core import DataLoaders
 from fastai.data.load import DataLoader
 from fastai.metrics import AccumMetric
 from safetensors.torch import load_file
+from scipy.stats import rankdata
 from .core import ATTRIBUTES, EMBEDDED, AttiqaError, file_hash, generator, record, require, run_path, seed_all
 from .images import ImageSource, open_source
 from .metrics import pair_agreement, srcc
@@ -23,14 +24,20 @@ from .model import AttributeNet, calibrate, save_model
 from .pseudolabels import label_images, labelled_pixels, read_labels
 
 # %% auto #0
-__all__ = ['ranking_loss', 'remake_pixels', 'Crops', 'TellEpoch', 'hold_out', 'ordering_metrics', 'ranking_learner',
-           'start_from_clip', 'predict', 'pretrain']
+__all__ = ['rank_shares', 'ranking_loss', 'remake_pixels', 'Crops', 'TellEpoch', 'hold_out', 'ordering_metrics',
+           'ranking_learner', 'start_from_clip', 'predict', 'pretrain']
 
 # %% ../nbs/04_pretrain.ipynb #91002af7
+def rank_shares(labels:np.ndarray # (N, A) pseudo-labels
+               )->np.ndarray: # (N, A) in (0, 1), float32
+    "Share of the labelled images below each one, column by column; ties share their mean."
+    return ((rankdata(labels, axis=0) - .5)/len(labels)).astype(np.float32)
+
+# %% ../nbs/04_pretrain.ipynb #252d961b
 def ranking_loss(scalars:torch.Tensor, # (B, A) from the heads
                  labels:torch.Tensor, # (B, A) pseudo-labels
                  margin:float=1., # m, in units of the scalars
-                 tolerance:float=.02 # t, in units of the labels
+                 tolerance:float=.02 # t, in units of the labels: as ranks, a share of the images
                 )->torch.Tensor: # scalar
     "Margin ranking loss over all pairs of the batch, mean over an attribute's pairs, summed over attributes."
     above = (labels[:, None] - labels[None]) > tolerance
@@ -123,7 +130,7 @@ def pretrain(run:str=EMBEDDED, # run directory
              batch:int=32, # crops in a batch: all its pairs are ranked
              rate:float=2e-3, # highest learning rate of the one-cycle schedule
              margin:float=1., # of the ranking loss
-             tolerance:float=.02, # pairs of labels nearer than this are left out
+             tolerance:float=.02, # pairs of ranks nearer than this are left out
              held_out:float=.2, # share of the images kept for validation
              workers:int=2, # processes that load crops
              seed:int=0)->Path: # pretrained.safetensors
@@ -135,7 +142,7 @@ def pretrain(run:str=EMBEDDED, # run directory
     if job["source"] != open_source(source, 1).name: raise AttiqaError(f"{folder} labels {job['source']}, not {source}; give the source that was labelled")
     images = open_source(source, job["keys"], job["seed"], job["size"])
     held, pixels = hold_out(rows, held_out, seed), remake_pixels(rows, images, job["size"], job["seed"])
-    labels = torch.tensor(rows[list(ATTRIBUTES)].to_numpy(), dtype=torch.float32)
+    labels = torch.from_numpy(rank_shares(rows[list(ATTRIBUTES)].to_numpy()))
     train, valid = (Crops(pixels[mask], labels[mask], crop if k == 0 else job["size"], seed, fixed=k == 1) for k, mask in enumerate((~held, held)))
     net = AttributeNet(backbone, embedding)
     if start: start_from_clip(net, start)
