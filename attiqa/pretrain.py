@@ -148,7 +148,8 @@ def pretrain(run:str=EMBEDDED, # run directory
     if start: start_from_clip(net, start)
     learner = ranking_learner(net, train, valid, batch, workers, place, margin, tolerance)
     with learner.no_bar(), learner.no_logging(): learner.fit_one_cycle(epochs, rate) # the log is in the CSV file
-    calibrate(net, predict(net, Crops(train.pixels, train.labels, job["size"], seed, fixed=True)), train.labels)
+    some = generator("calibrate", seed).permutation(len(train))[:512]
+    calibrate(net, predict(net, Crops(train.pixels[some], train.labels[some], job["size"], seed, fixed=True)), train.labels[some])
     final = dict(zip(learner.recorder.metric_names[1:-1], map(float, learner.recorder.values[-1])))
     card = dict(name="pretrained", data=images.name, labels=file_hash(folder/"manifest.json"), settings={k: str(v) for k, v in settings.items() if k != "run"}, held_out=final)
     path = save_model(net, place/"pretrained.safetensors", card)
