@@ -13,8 +13,6 @@ SHELL := /bin/bash
 # The kernel and every import come from .venv, whatever else is on the machine.
 export JUPYTER_PREFER_ENV_PATH := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-# Threads that wait sleep: spinning ones starve each other where other work shares the cores.
-export OMP_WAIT_POLICY := passive
 unexport PYTHONPATH PYTHONHOME JUPYTER_PATH MPLBACKEND
 
 help:

@@ -55,12 +55,13 @@ def open_image(file # path, bytes or binary file
         if isinstance(file, (str, Path)) and (problem := _not_a_file(Path(file))): raise AttiqaError(problem)
         with Image.open(file) as image:
             if image.width*image.height > MAX_PIXELS:
-                raise AttiqaError(f"has {image.width}x{image.height} pixels, more than the limit of {MAX_PIXELS:,}")
+                raise AttiqaError(f"has more than the limit of {MAX_PIXELS:,} pixels: {image.width}x{image.height}")
             image.load()
             return to_rgb(image)
     except AttiqaError: raise
     except PermissionError: raise AttiqaError("may not be read (permission denied)") from None
-    except UnidentifiedImageError: raise AttiqaError("is not an image that can be read") from None
+    except UnidentifiedImageError: raise AttiqaError("is not a readable image (of no known format)") from None
+    except Image.DecompressionBombError: raise AttiqaError(f"has more than the limit of {MAX_PIXELS:,} pixels") from None
     except Exception as error: raise AttiqaError(f"is not a readable image ({getattr(error, 'strerror', None) or str(error)[:100] or type(error).__name__})") from None
 
 # %% ../nbs/00a_images.ipynb #6e2ae538

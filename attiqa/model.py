@@ -39,6 +39,7 @@ class AttributeNet(nn.Module):
         if not timm.is_model(backbone): raise AttiqaError(f"no backbone {backbone!r} in timm; timm.list_models() names them")
         self.settings = dict(backbone=backbone, embedding=embedding)
         self.backbone = timm.create_model(backbone, features_only=True, out_indices=(-3, -2, -1), pretrained=pretrained)
+        self.backbone = self.backbone.to(memory_format=torch.channels_last) # convolutions run half as fast again on a CPU
         width = 2*sum(self.backbone.feature_info.channels())
         self.norm = nn.BatchNorm1d(width)
         self.heads = nn.ModuleList(Head(width, embedding) for _ in ATTRIBUTES)

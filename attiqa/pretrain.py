@@ -86,13 +86,15 @@ def hold_out(rows:pd.DataFrame, share:float, # of the images
     return rows.key.isin(held).to_numpy()
 
 # %% ../nbs/04_pretrain.ipynb #addbe6f7
-def ordering_metrics()->list: # ten of fastai's: pair agreement, then SRCC, an attribute each
+def ordering_metrics(tolerance:float # as in the loss
+                    )->list: # ten of fastai's: pair agreement, then SRCC, an attribute each
     "Held-out agreement with the pseudo-labels."
+    agreement = partial(pair_agreement, tolerance=tolerance)
     def one(metric, name, i):
         def column(predictions, labels): return metric(predictions[:, i], labels[:, i])
         column.__name__ = f"{name}_{ATTRIBUTES[i]}"
         return AccumMetric(column, flatten=False, to_np=True)
-    return [one(metric, name, i) for metric, name in ((pair_agreement, "agreement"), (srcc, "srcc")) for i in range(5)]
+    return [one(metric, name, i) for metric, name in ((agreement, "agreement"), (srcc, "srcc")) for i in range(5)]
 
 # %% ../nbs/04_pretrain.ipynb #da6d101e
 def ranking_learner(net:AttributeNet, train:Crops, valid:Crops, batch:int, workers:int, place:Path, # where the log goes
@@ -100,7 +102,7 @@ def ranking_learner(net:AttributeNet, train:Crops, valid:Crops, batch:int, worke
     "The Learner that pretrains `net`."
     loaders = DataLoaders(DataLoader(train, bs=batch, shuffle=True, drop_last=len(train) >= batch, num_workers=workers), DataLoader(valid, bs=batch, num_workers=0))
     loss = partial(ranking_loss, margin=margin, tolerance=tolerance)
-    return Learner(loaders, net, loss_func=loss, metrics=ordering_metrics(), wd=.02, path=place, model_dir=".",
+    return Learner(loaders, net, loss_func=loss, metrics=ordering_metrics(tolerance), wd=.02, path=place, model_dir=".",
                    cbs=[TellEpoch(), GradientClip(1.), CSVLogger("pretrain_log.csv")])
 
 # %% ../nbs/04_pretrain.ipynb #e84cac44
@@ -126,7 +128,7 @@ def pretrain(run:str=EMBEDDED, # run directory
              start:str="", # folder of a CLIP whose vision tower the backbone starts from; '' for random weights
              embedding:int=64, # features a head
              crop:int=96, # pixels a side of a training crop
-             epochs:int=10,
+             epochs:int=10, # passes over the labels
              batch:int=32, # crops in a batch: all its pairs are ranked
              rate:float=2e-3, # highest learning rate of the one-cycle schedule
              margin:float=1., # of the ranking loss

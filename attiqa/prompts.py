@@ -94,7 +94,7 @@ def choose(candidates:pd.DataFrame, # of one attribute: positive, negative
 # %% ../nbs/02_prompts.ipynb #0b4ffca5
 def search_prompts(run:str=EMBEDDED, # run directory
                    source:str="embedded", # 'embedded' or a folder of images
-                   count:int=48, # images, half to choose and half to report; 0 for all of a folder
+                   count:int=32, # images, half to choose and half to report; 0 for all of a folder
                    vlm:str=MINI_CLIP, # vision-language model: the shipped one, a folder, or 'ARCHITECTURE/WEIGHTS'
                    bank:str="", # prompt bank as JSON; '' for the kit's own
                    best:int=5, # pairs in an attribute's ensemble
