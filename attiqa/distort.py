@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Callable
 import numpy as np, torch, torch.nn.functional as F
 from PIL import Image
+from scipy.signal import fftconvolve
 from .core import ATTRIBUTES, AttiqaError, generator
 from .images import to_image, to_tensor
 
@@ -37,14 +38,14 @@ def mechanism(attribute:str): # one of ATTRIBUTES
     return enter
 
 # %% ../nbs/00b_distort.ipynb #fb9feffa
-def _filter(x, kernel): # kernel: (k, k) with odd k; mirrored border
+def _filter(x, kernel): # kernel: (k, k) with odd k, point-symmetric; mirrored border
     r = kernel.shape[-1]//2
-    kernel = (kernel/kernel.sum()).to(x.dtype).expand(3, 1, -1, -1)
     mode = "reflect" if r < min(x.shape[1:]) else "replicate"
-    return F.conv2d(F.pad(x[None], (r,)*4, mode=mode), kernel, groups=3)[0]
+    wide = F.pad(x[None], (r,)*4, mode=mode)[0]
+    return torch.from_numpy(fftconvolve(wide, (kernel/kernel.sum())[None], mode="valid", axes=(1, 2)))
 
 def _offsets(radius): # pixel grid around the centre, (k, k) each
-    line = torch.arange(-math.ceil(radius), math.ceil(radius) + 1, dtype=torch.float32)
+    line = torch.arange(-math.ceil(radius), math.ceil(radius) + 1, dtype=torch.float64)
     return torch.meshgrid(line, line, indexing="ij")
 
 # %% ../nbs/00b_distort.ipynb #7f92c543
@@ -78,7 +79,7 @@ def low_resolution(x, s, rng):
     return F.interpolate(small, size=x.shape[1:], mode="bicubic")[0]
 
 # %% ../nbs/00b_distort.ipynb #b45dde6d
-def _normal(shape, rng): return torch.from_numpy(rng.standard_normal(shape, dtype=np.float32))
+def _normal(shape, rng): return torch.from_numpy(rng.standard_normal(shape, dtype=np.float32)).double()
 
 LUMA = torch.tensor([.299, .587, .114])[:, None, None] # weights of ITU-R BT.601
 
@@ -97,13 +98,13 @@ def gaussian_noise(x, s, rng):
 def poisson_noise(x, s, rng):
     "5,000 to 12 photons for white."
     photons = 5000*(12/5000)**(s**.7)
-    return torch.from_numpy(rng.poisson(x.clamp(0, 1).numpy()*photons).astype(np.float32))/photons
+    return torch.from_numpy(rng.poisson(x.clamp(0, 1).numpy()*photons)).to(x)/photons
 
 @mechanism("noisiness")
 def impulse_noise(x, s, rng):
     "0.1 % to 15 % of the pixels black or white in one channel."
     hit, value = rng.random(x.shape) < .001 + .149*s**2, rng.random(x.shape) < .5
-    return torch.where(torch.from_numpy(hit), torch.from_numpy(value).float(), x)
+    return torch.where(torch.from_numpy(hit), torch.from_numpy(value).to(x), x)
 
 @mechanism("noisiness")
 def chroma_noise(x, s, rng):
@@ -154,7 +155,7 @@ def flat_curve(x, s, rng):
 def haze(x, s, rng):
     "A veil of light grey (0.6 to 0.85) over 8 to 88 % of the light, thicker towards one side."
     veil, tilt = rng.uniform(.6, .85), rng.uniform(-.15, .15)
-    depth = (.08 + .8*s)*(1 + tilt*torch.linspace(-1, 1, x.shape[1])[:, None])
+    depth = (.08 + .8*s)*(1 + tilt*torch.linspace(-1, 1, x.shape[1], dtype=x.dtype)[:, None])
     return x + (veil - x)*depth.clamp(0, .95)
 
 # %% ../nbs/00b_distort.ipynb #b904442a
@@ -175,7 +176,7 @@ def chroma_compression(x, s, rng):
 @mechanism("colorfulness")
 def faded_cast(x, s, rng):
     "Mixed 8 to 97 % with its luma in one weak random tint."
-    tint = torch.from_numpy(rng.normal(0, .04, 3).astype(np.float32))[:, None, None]
+    tint = torch.from_numpy(rng.normal(0, .04, 3))[:, None, None]
     return x + (luma(x) + tint - luma(tint) - x)*(.08 + .89*s)
 
 # %% ../nbs/00b_distort.ipynb #16e82cb8
@@ -189,11 +190,12 @@ def apply_recipe(x:torch.Tensor, # (3, H, W) in [0, 1]
                  *parts:str|int # names the random draws: seed and key of the image
                 )->torch.Tensor: # (3, H, W) in [0, 1], multiples of 1/255
     "The distorted image; AttiqaError on an unknown mechanism or a severity outside [0, 1]."
+    x = x.double()
     for number, (name, severity) in enumerate(recipe):
         if name not in MECHANISMS: raise AttiqaError(f"no distortion {name!r}; there are {', '.join(MECHANISMS)}")
         if not 0 <= severity <= 1: raise AttiqaError(f"severity of {name} is {severity}, outside [0, 1]")
-        if severity: x = MECHANISMS[name].apply(x, severity, generator(*parts, number, name)).clamp(0, 1)
-    return x.mul(255).round().div(255)
+        if severity: x = MECHANISMS[name].apply(x, severity, generator(*parts, number, name)).double().clamp(0, 1)
+    return x.mul(255).round().float().div(255)
 
 # %% ../nbs/00b_distort.ipynb #01f05307
 def random_recipe(*parts:str|int, # names the draw

@@ -4,7 +4,8 @@
 
 # %% ../nbs/00a_images.ipynb #d57fabc0
 from __future__ import annotations
-import io, warnings
+import io, os, warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from importlib.util import find_spec
@@ -14,14 +15,14 @@ import numpy as np, torch
 from fastcore.basics import patch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from .core import AttiqaError, atomic, generator
+from .sources import EXTENSIONS, Folder, Shard, Tars, open_store, shards_of, walk_folder
 
 # %% auto #0
-__all__ = ['EXTENSIONS', 'MAX_PIXELS', 'PHOTOGRAPHS', 'to_rgb', 'open_image', 'to_tensor', 'to_image', 'crop_center',
-           'ImageSource', 'find_images', 'folder_source', 'list_source', 'write_list', 'package_photograph',
+__all__ = ['MAX_PIXELS', 'ORIENTATION', 'TURNED', 'PHOTOGRAPHS', 'to_rgb', 'open_image', 'to_tensor', 'to_image', 'crop_center',
+           'Walk', 'ImageSource', 'find_images', 'stored_source', 'list_source', 'write_list', 'package_photograph',
            'leaf_radii', 'dead_leaves', 'embedded_source', 'open_source']
 
 # %% ../nbs/00a_images.ipynb #0a796a10
-EXTENSIONS = frozenset(".jpg .jpeg .png .bmp .webp .tif .tiff .gif .ppm .pgm .avif .jp2".split()) # what a folder is searched for
 MAX_PIXELS = 178_000_000 # larger files are refused by their header, before they are unpacked
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning) # Pillow warns from half this size; the kit refuses in its own words
 
@@ -33,22 +34,26 @@ def _eight_bits(image:Image.Image)->Image.Image:
     return Image.fromarray((np.clip(values/top, 0, 1)*255).round().astype(np.uint8))
 
 # %% ../nbs/00a_images.ipynb #bd14379d
+ORIENTATION, TURNED = 0x112, (5, 6, 7, 8) # EXIF: the tag, and its values that swap width and height
+
 def to_rgb(image:Image.Image # any mode that Pillow reads
           )->Image.Image: # mode RGB, upright
     "The picture as a viewer would show it, in RGB."
-    image = ImageOps.exif_transpose(image)
+    if image.getexif().get(ORIENTATION, 1) != 1: image = ImageOps.exif_transpose(image)
     if image.mode == "F" or image.mode.startswith("I"): image = _eight_bits(image)
     if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB") # converting copies, and so does transposing
 
-# %% ../nbs/00a_images.ipynb #234d5bff
+# %% ../nbs/00a_images.ipynb #8991792a
 def _not_a_file(path): # why; '' for a regular file
-    return "" if path.is_file() else "is a folder" if path.is_dir() else "is not a regular file" if path.exists() else "no such file"
+    locked = " that may not be read (permission denied)" if path.is_dir() and not os.access(path, os.R_OK | os.X_OK) else ""
+    return "" if path.is_file() else f"is a folder{locked}" if path.is_dir() else "is not a regular file" if path.exists() else "no such file"
 
-def open_image(file # path, bytes or binary file
-              )->Image.Image: # RGB, upright, native resolution
+def open_image(file, # path, bytes or binary file
+               draft:int=0 # a JPEG may come smaller, but with no side below this; 0 for native resolution
+              )->Image.Image: # RGB, upright; its file's size in `info["size"]`
     "Read one picture file; AttiqaError with the reason where it cannot be read whole."
     if isinstance(file, bytes): file = io.BytesIO(file)
     try:
@@ -56,8 +61,12 @@ def open_image(file # path, bytes or binary file
         with Image.open(file) as image:
             if image.width*image.height > MAX_PIXELS:
                 raise AttiqaError(f"has more than the limit of {MAX_PIXELS:,} pixels: {image.width}x{image.height}")
+            stored = image.size
+            if draft: image.draft("RGB", (draft, draft))
             image.load()
-            return to_rgb(image)
+            upright = to_rgb(image)
+            upright.info["size"] = stored[::-1] if image.getexif().get(ORIENTATION) in TURNED else stored
+            return upright
     except AttiqaError: raise
     except PermissionError: raise AttiqaError("may not be read (permission denied)") from None
     except UnidentifiedImageError: raise AttiqaError("is not a readable image (of no known format)") from None
@@ -88,19 +97,36 @@ def crop_center(image:Image.Image, # RGB
     left, top = (image.width - size)//2, (image.height - size)//2
     return image.crop((left, top, left + size, top + size))
 
+# %% ../nbs/00a_images.ipynb #e4a3e7be
+class Walk(Sequence):
+    "Keys of a store: iterated over, they are walked; length and places need the list, which is then kept."
+    def __init__(self, store): self.store, self._list = store, None
+    def __iter__(self)->Iterator[str]: return self._walked() if self._list is None else iter(self._list)
+    def __len__(self): return len(self.listed())
+    def __getitem__(self, place): return self.listed()[place]
+    def __eq__(self, other): return self.listed() == list(other)
+
+    def _walked(self):
+        for unit in self.store.units(): yield from (key for key, _ in self.store.members(unit)) if self.store.whole else (unit,)
+
+    def listed(self)->list[str]:
+        if self._list is None: self._list = [*self._walked()]
+        return self._list
+
 # %% ../nbs/00a_images.ipynb #15796116
 @dataclass(frozen=True)
 class ImageSource:
     "Images by key."
     name: str # what was asked for
-    keys: list[str] # stable, unique, sorted
+    keys: Sequence[str] # stable, unique; a list, or a Walk
     load: Callable[[str], Image.Image] # key to RGB image; AttiqaError where it cannot be read
+    tars: Tars|None = None # that are read from front to back when all is wanted
     def __len__(self): return len(self.keys)
 
     def take(self, count:int, # keys wanted; all where there are fewer
              *parts:str|int # names the draw, see `stable_seed`
-            )->ImageSource: # the same source with fewer keys, still sorted
-        "Seeded sample."
+            )->ImageSource: # the same source with fewer keys
+        "Seeded sample, in the order of the source."
         chosen = generator(*parts).permutation(len(self))[:count]
         return ImageSource(self.name, [self.keys[i] for i in sorted(chosen)], self.load)
 
@@ -114,24 +140,36 @@ def split(self:ImageSource, count:int, # keys held out
     rest = sorted(set(self.keys) - set(held.keys))
     return held, ImageSource(self.name, rest, self.load)
 
-# %% ../nbs/00a_images.ipynb #32be8b16
+# %% ../nbs/00a_images.ipynb #849b8cce
+@patch
+def shards(self:ImageSource, size:int # images a shard; a tar is a shard of its own
+          )->Iterator[Shard]:
+    "The source in portions, in order."
+    return shards_of(self.tars.units(), 1) if self.tars else shards_of(self.keys, size)
+
+@patch
+def members(self:ImageSource, unit:str, # of a shard
+            draft:int=0 # see `open_image`
+           )->Iterator[tuple[str, Image.Image|AttiqaError]]:
+    "Keys and images of one unit."
+    options = dict(draft=draft) if draft else {} # images that are made take none
+    for key, file in self.tars.members(unit) if self.tars else [(unit, None)]:
+        try: yield key, file if isinstance(file, AttiqaError) else open_image(file, **options) if file else self.load(key, **options)
+        except AttiqaError as error: yield key, error
+
+# %% ../nbs/00a_images.ipynb #bdf3a7d5
 def find_images(folder:str|Path)->list[Path]: # sorted by relative path
-    "Picture files below a folder, by extension; hidden files and folders are left out."
-    folder = Path(folder)
-    hidden = lambda path: any(part.startswith(".") for part in path.relative_to(folder).parts)
-    return sorted((p for p in folder.rglob("*") if p.suffix.lower() in EXTENSIONS and not hidden(p) and not p.is_dir()),
-                  key=lambda p: p.relative_to(folder).as_posix())
+    "Picture files below a folder, by extension; hidden ones are left out, a folder that may not be read stands for what is in it."
+    return [Path(folder)/key for key in walk_folder(folder)]
 
-# %% ../nbs/00a_images.ipynb #29a3cbae
-def _load_below(folder, key): return open_image(folder/key)
+# %% ../nbs/00a_images.ipynb #6b148b1c
+def _load_stored(store, key, draft=0): return open_image(store.file(key), draft)
 
-def folder_source(folder:str|Path)->ImageSource: # keys are relative paths with forward slashes
-    "The pictures below a folder."
-    folder = Path(folder).expanduser()
-    if not folder.is_dir(): raise AttiqaError(f"{folder}: no such folder of images; give a folder, or 'embedded'")
-    keys = [p.relative_to(folder).as_posix() for p in find_images(folder)]
-    if not keys: raise AttiqaError(f"{folder}: holds no images ({' '.join(sorted(EXTENSIONS))})")
-    return ImageSource(str(folder), keys, partial(_load_below, folder))
+def stored_source(name:str|Path # a folder, a pattern of tars, a table
+                 )->ImageSource: # keys are walked
+    "The pictures in a store."
+    store = open_store(name)
+    return ImageSource(str(name), Walk(store), partial(_load_stored, store), store if store.whole else None)
 
 # %% ../nbs/00a_images.ipynb #ba33b910
 def list_source(file:str|Path)->ImageSource: # keys are the lines
@@ -139,7 +177,7 @@ def list_source(file:str|Path)->ImageSource: # keys are the lines
     file = Path(file).expanduser()
     keys = sorted({line.strip() for line in file.read_text(encoding="utf-8").splitlines()} - {""})
     if not keys: raise AttiqaError(f"{file}: names no images; one path a line")
-    return ImageSource(str(file), keys, partial(_load_below, file.absolute().parent))
+    return ImageSource(str(file), keys, partial(_load_stored, Folder(file.absolute().parent)))
 
 def write_list(file:str|Path, source:ImageSource): # a folder's or a list's images, by absolute path; other sources by key
     "Write a list that `list_source` reads."
@@ -206,12 +244,12 @@ def embedded_source(count:int=160, # images
     return ImageSource("embedded", sorted(keys), partial(_load_embedded, size, seed))
 
 # %% ../nbs/00a_images.ipynb #d28a4d7f
-def open_source(source:str, # 'embedded', a folder, or a list in a .txt file
-                count:int=0, # images taken, 0 for all of a folder
+def open_source(source:str, # 'embedded', a folder, a list (.txt), a table (.csv, .parquet), tars (a pattern that ends in .tar)
+                count:int=0, # images taken, 0 for all
                 seed:int=0, # of the embedded images and of the sample
                 size:int=192 # pixels a side of the embedded images
                )->ImageSource:
     "The images that a stage's `source` parameter names."
     if source == "embedded": return embedded_source(count or 160, size, seed)
-    found = list_source(source) if Path(source).suffix == ".txt" and Path(source).is_file() else folder_source(source)
+    found = list_source(source) if Path(source).suffix == ".txt" and Path(source).is_file() else stored_source(source)
     return found.take(count, "source", seed) if count else found
