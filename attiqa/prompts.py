@@ -4,68 +4,32 @@
 
 # %% ../nbs/02_prompts.ipynb #76366080
 from __future__ import annotations
-import json
 from pathlib import Path
 import numpy as np, pandas as pd, torch
-from .core import ATTRIBUTES, EMBEDDED, SHIPPED, AttiqaError, read_json, record, run_path, write_json, write_parquet
-from .distort import LADDERS, ladder
-from .images import ImageSource, crop_center, open_source, to_tensor
-from .metrics import ladder_srcc, selectivity
+from .bank import BANK, load_candidates
+from .core import ATTRIBUTES, EMBEDDED, AttiqaError, read_json, record, run_path, write_json, write_parquet
+from .images import open_source
+from .proxies import annotated, controlled, embed_each, embed_ladders, half, judge, ladder_embedder, objective_draws, of_members, read_annotations, score_tasks
 from .vlm import MINI_CLIP, VLM, load_vlm, pair_scores
 
 # %% auto #0
-__all__ = ['BANK', 'NAIVE', 'fill', 'load_candidates', 'embed_ladders', 'ladder_scores', 'judge', 'embed_pairs', 'choose',
-           'search_prompts', 'load_prompts', 'attribute_scores']
+__all__ = ['CLIP_IQA', 'NAIVE', 'SIZES', 'SHOWN', 'choose_size', 'embed_pairs', 'with_intervals', 'choose', 'search',
+           'load_prompts', 'attribute_scores', 'ladder_table', 'search_prompts']
 
-# %% ../nbs/02_prompts.ipynb #1835f3ef
-BANK = SHIPPED/"data"/"prompt_bank.json"
+# %% ../nbs/02_prompts.ipynb #b300f186
+CLIP_IQA = dict(sharpness=("Sharp photo.", "Blurry photo."), contrast=("High contrast photo.", "Low contrast photo."), brightness=("Bright photo.", "Dark photo."),
+                colorfulness=("Colorful photo.", "Dull photo."), noisiness=("Clean photo.", "Noisy photo."))
+NAIVE = {"CLIP-IQA pair": CLIP_IQA, "Good/Bad pair": dict.fromkeys(ATTRIBUTES, ("Good photo.", "Bad photo."))} # way to attribute to (positive, negative)
 
-def fill(template:list[str], # its form for adjectives, its form for phrases
-         words:str)->str:
-    "The sentence for an adjective, or for a phrase that begins with 'with' or 'without'."
-    return template[words.startswith(("with ", "without "))].format(words)
+# %% ../nbs/02_prompts.ipynb #4e9a7ad0
+SIZES = (1, 2, 3, 5, 8, 12) # of an ensemble
 
-# %% ../nbs/02_prompts.ipynb #29705d96
-def load_candidates(bank:str|Path=BANK # JSON with `templates` and `pairs`
-                   )->pd.DataFrame: # columns attribute, positive, negative: one row a candidate
-    "Every pair in every template; AttiqaError where the bank does not have all five attributes."
-    bank = read_json(bank)
-    if missing := set(ATTRIBUTES) - set(bank.get("pairs", {})): raise AttiqaError(f"the prompt bank has no pairs for {', '.join(sorted(missing))}")
-    rows = [(a, fill(t, good), fill(t, bad)) for a in ATTRIBUTES for t in bank["templates"] for good, bad in bank["pairs"][a]]
-    return pd.DataFrame(rows, columns=["attribute", "positive", "negative"])
-
-# %% ../nbs/02_prompts.ipynb #6ab0eeaf
-def embed_ladders(vlm:VLM, source:ImageSource, size:int, # pixels a side of the crop that is worsened
-                  rungs:int, seed:int)->torch.Tensor: # (N, 5 ladders, rungs, D), unit length
-    "Embeddings of every image along every ladder: computed once, whatever the number of candidates."
-    def one(key):
-        x = to_tensor(crop_center(source.load(key), size))
-        return vlm.embed_images(torch.cat([ladder(x, name, seed, key, rungs=rungs) for name in LADDERS.values()]))
-    return torch.stack([one(key) for key in source.keys]).unflatten(1, (5, rungs))
-
-# %% ../nbs/02_prompts.ipynb #ced7fa14
-def ladder_scores(embeddings:torch.Tensor, # (N, 5, rungs, D)
-                  positive:torch.Tensor, negative:torch.Tensor, # (P, D)
-                  temperature:float)->np.ndarray: # (P, N, 5, rungs)
-    "Scores of every candidate along every ladder: one matrix product."
-    scores = pair_scores(embeddings.flatten(0, 2), positive, negative, temperature)
-    return scores.T.unflatten(1, embeddings.shape[:3]).numpy()
-
-# %% ../nbs/02_prompts.ipynb #07d776bf
-def judge(scores:np.ndarray, # (P, N, 5, rungs) of candidates for one attribute
-          attribute:str)->pd.DataFrame: # columns order, selective, steady, objective, each in [-1, 1] or [0, 1]
-    "How well candidates do as a score of `attribute`."
-    own = ATTRIBUTES.index(attribute)
-    order = ladder_srcc(scores[:, :, own].reshape(-1, scores.shape[-1])).reshape(scores.shape[:2]).mean(1)
-    drop = (scores[:, :, own, 0] - scores[:, :, own, -1]).mean(1).clip(0)
-    others = np.delete(np.abs(scores[..., 0] - scores[..., -1]).mean(1), own, axis=1).max(1)
-    spread, tiny = scores[:, :, own, 0].std(1), 1e-9
-    table = pd.DataFrame(dict(order=order, selective=drop/(drop + others + tiny), steady=drop/(drop + spread + tiny)))
-    return table.assign(objective=table.mean(axis=1))
-
-# %% ../nbs/02_prompts.ipynb #de60a8d1
-NAIVE = dict(sharpness=("Sharp photo.", "Blurry photo."), contrast=("High contrast photo.", "Low contrast photo."), brightness=("Bright photo.", "Dark photo."),
-             colorfulness=("Colorful photo.", "Dull photo."), noisiness=("Clean photo.", "Noisy photo.")) # CLIP-IQA's attribute pairs (Wang et al., AAAI 2023)
+def choose_size(tasks:dict, scores:dict, # of all candidates, see `score_tasks`
+                ranked:np.ndarray, # rows of candidates, best first
+                attribute:str)->int:
+    "The size of ensemble with the best objective on the choosing half; the smallest of equals."
+    value = lambda k: judge(tasks, of_members(scores, ranked[:k]), attribute, half(0)).objective[0]
+    return max((k for k in SIZES if k <= len(ranked)), key=value)
 
 # %% ../nbs/02_prompts.ipynb #a30515f0
 def embed_pairs(vlm:VLM, pairs:pd.DataFrame # columns positive, negative
@@ -75,46 +39,51 @@ def embed_pairs(vlm:VLM, pairs:pd.DataFrame # columns positive, negative
     table = dict(zip(sentences, vlm.embed_texts(sentences)))
     return tuple(torch.stack([table[s] for s in column]) for column in (pairs.positive, pairs.negative))
 
-# %% ../nbs/02_prompts.ipynb #a5d516b0
-def choose(candidates:pd.DataFrame, # of one attribute: positive, negative
-           embeddings:torch.Tensor, # (N, 5, rungs, D); even images choose, odd ones report
-           vlm:VLM, best:int)->pd.DataFrame: # candidates with both halves' figures, best on the choosing half first
-    "Judge the candidates of one attribute on both halves; `rank` is by the first, 'ensemble' and 'naive' rows are reported beside."
-    attribute = candidates.attribute.iloc[0]
-    naive = pd.DataFrame([(attribute, *NAIVE[attribute])], columns=candidates.columns)
-    pool = pd.concat([candidates, naive], ignore_index=True)
-    halves = [ladder_scores(embeddings[i::2], *embed_pairs(vlm, pool), vlm.temperature) for i in (0, 1)]
-    top = judge(halves[0][:-1], attribute).objective.sort_values(ascending=False, kind="stable").index[:best]
-    figures = [judge(np.concatenate([half, half[top].mean(0, keepdims=True)]), attribute) for half in halves]
-    ensemble = pd.DataFrame([(attribute, "ensemble", "ensemble")], columns=pool.columns)
-    table = pd.concat([pool, ensemble], ignore_index=True).assign(kind=["candidate"]*len(candidates) + ["naive", "ensemble"])
-    table = pd.concat([table, figures[0].add_suffix("_choosing"), figures[1]], axis=1)
-    return table.sort_values("objective_choosing", ascending=False, kind="stable", ignore_index=True)
+# %% ../nbs/02_prompts.ipynb #1e56949c
+SHOWN = 12 # best candidates that get an interval
 
-# %% ../nbs/02_prompts.ipynb #0b4ffca5
-def search_prompts(run:str=EMBEDDED, # run directory
-                   source:str="embedded", # 'embedded' or a folder of images
-                   count:int=32, # images, half to choose and half to report; 0 for all of a folder
-                   vlm:str=MINI_CLIP, # vision-language model: the shipped one, a folder, or 'ARCHITECTURE/WEIGHTS'
-                   bank:str="", # prompt bank as JSON; '' for the kit's own
-                   best:int=5, # pairs in an attribute's ensemble
-                   rungs:int=6, # rungs of a ladder, the first untouched
-                   size:int=224, # pixels a side of the crop that is worsened
-                   seed:int=0)->dict: # content of prompts.json
-    "Choose the antonym pairs of each attribute by proxy tasks and write them."
-    settings, place = dict(locals()), run_path(run)
-    judge_model, images = load_vlm(vlm), open_source(source, count, seed, size)
-    if len(images) < 4: raise AttiqaError(f"{source}: {len(images)} images; prompt search needs 4 or more")
-    embeddings = embed_ladders(judge_model, images, size, rungs, seed)
-    table = pd.concat([choose(group, embeddings, judge_model, best) for _, group in load_candidates(bank or BANK).groupby("attribute", sort=False)])
-    chosen = {a: group[group.kind == "candidate"].head(best) for a, group in table.groupby("attribute")}
-    prompts = dict(vlm=vlm, pairs={a: chosen[a][["positive", "negative"]].to_numpy().tolist() for a in ATTRIBUTES})
-    write_parquet(place/"prompt_search.parquet", table)
-    write_json(place/"prompts.json", prompts)
-    record(run, "prompts", settings, **table[table.kind == "ensemble"].set_index("attribute").objective.round(4).to_dict())
-    return prompts
+def with_intervals(tasks:dict, scores:dict, # of a few rows, the first is the one to compare
+                   attribute:str, draws:int, seed:int)->pd.DataFrame: # tasks, objective, low, high, gain, gain_low, gain_high
+    "Figures of the reporting half with 95 % intervals; `gain` is the first row's objective over this row's."
+    table, drawn = judge(tasks, scores, attribute, half(1)), objective_draws(tasks, scores, attribute, half(1), draws, seed)
+    table["low"], table["high"] = np.quantile(drawn, (.025, .975), axis=0)
+    table["gain"] = table.objective[0] - table.objective
+    table["gain_low"], table["gain_high"] = np.quantile(drawn[:, :1] - drawn, (.025, .975), axis=0)
+    return table
 
-# %% ../nbs/02_prompts.ipynb #774a472f
+# %% ../nbs/02_prompts.ipynb #d555f33c
+def choose(candidates:pd.DataFrame, # of one attribute: attribute, positive, negative
+           tasks:dict, # name to task; even images choose, odd ones report
+           vlm:VLM, best:int=0, # pairs in the ensemble; 0 lets the choosing half decide
+           draws:int=500, seed:int=0)->tuple[pd.DataFrame, pd.DataFrame]: # candidates, best on the choosing half first; report, a row a way
+    "Judge the candidates of one attribute on both halves, and report the chosen beside the naive."
+    attribute, count = candidates.attribute.iloc[0], len(candidates)
+    pool = pd.concat([candidates, pd.DataFrame([pairs[attribute] for pairs in NAIVE.values()], columns=["positive", "negative"])], ignore_index=True)
+    scores = score_tasks(tasks, *embed_pairs(vlm, pool), vlm.temperature)
+    own = {name: values[:count] for name, values in scores.items()}
+    both = [judge(tasks, own, attribute, half(i)) for i in (0, 1)]
+    ranked = both[0].objective.sort_values(ascending=False, kind="stable").index.to_numpy()
+    size = min(best, count) or choose_size(tasks, own, ranked, attribute)
+    members = [ranked[:size], *([i] for i in ranked[:SHOWN]), *([count + i] for i in range(len(NAIVE)))]
+    few = {name: np.concatenate([of_members({name: values}, m)[name] for m in members]) for name, values in scores.items()}
+    figures = with_intervals(tasks, few, attribute, draws, seed)
+    report = figures.iloc[[0, 1, *range(len(figures) - len(NAIVE), len(figures))]].reset_index(drop=True)
+    report = report.assign(attribute=attribute, way=["ensemble", "best pair", *NAIVE], pairs=[size, 1, 1, 1])
+    table = pd.concat([candidates.reset_index(drop=True), both[0].add_suffix("_choosing"), both[1]], axis=1).loc[ranked].reset_index(drop=True)
+    shown = figures.iloc[1:len(figures) - len(NAIVE)].reset_index(drop=True)
+    return table.assign(chosen=np.arange(count) < size, low=shown.low, high=shown.high), report
+
+# %% ../nbs/02_prompts.ipynb #cc88e261
+def search(candidates:pd.DataFrame, # of all attributes
+           tasks:dict, vlm:VLM, best:int=0, draws:int=500, seed:int=0 # as in `choose`
+          )->tuple[pd.DataFrame, pd.DataFrame]: # candidates, report
+    "Choose the pairs of every attribute."
+    both = [choose(candidates[candidates.attribute == a], tasks, vlm, best, draws, seed) for a in ATTRIBUTES]
+    tables, reports = (pd.concat(part, ignore_index=True) for part in zip(*both))
+    first = ["attribute", "way", "pairs"]
+    return tables, reports[first + [c for c in reports if c not in first]]
+
+# %% ../nbs/02_prompts.ipynb #e97a0e25
 def load_prompts(path:str|Path, vlm:VLM # the model they were chosen for
                 )->list[tuple[torch.Tensor, torch.Tensor]]: # five of (k, D), (k, D)
     "Embeddings of the chosen pairs, in the order of ATTRIBUTES."
@@ -127,3 +96,53 @@ def attribute_scores(embeddings:torch.Tensor, # (N, D), unit length
                      temperature:float)->torch.Tensor: # (N, 5) in [0, 1]
     "The five pseudo-labels of images: mean score of each attribute's ensemble."
     return torch.stack([pair_scores(embeddings, *pair, temperature).mean(1) for pair in prompts], 1)
+
+# %% ../nbs/02_prompts.ipynb #1980be2e
+def ladder_table(embeddings:torch.Tensor, # (N, 5, rungs, D)
+                 keys:list[str], # N
+                 prompts:list, # as from `load_prompts`
+                 temperature:float)->pd.DataFrame: # key, ladder, rung and the five scores, a row a picture
+    "Scores of the five attributes along every ladder of every image."
+    index = pd.MultiIndex.from_product([keys, ATTRIBUTES, range(embeddings.shape[2])], names=["key", "ladder", "rung"])
+    scores = attribute_scores(embeddings.flatten(0, 2), prompts, temperature).numpy()
+    return pd.DataFrame(scores, index, columns=list(ATTRIBUTES)).reset_index()
+
+# %% ../nbs/02_prompts.ipynb #adc7ff6b
+def _tasks(vlm, source, annotations, size, rungs, seed): # tasks, keys, rejects
+    table = read_annotations(annotations) if annotations else None
+    embeddings, keys, rejects = embed_each(source, ladder_embedder(vlm, size, rungs, seed))
+    if len(keys) < 4: raise AttiqaError(f"{source.name}: {len(keys)} readable images; prompt search needs 4 or more")
+    if table is None: return controlled(embeddings), keys, rejects
+    people, unread = annotated(vlm, table)
+    return controlled(embeddings) | dict(people=people), keys, pd.concat([rejects, unread], ignore_index=True)
+
+def _write_ladders(place, tasks, keys, prompts, vlm): # of the reporting half, by the chosen and by CLIP-IQA's pairs
+    naive = [embed_pairs(vlm, pd.DataFrame([CLIP_IQA[a]], columns=["positive", "negative"])) for a in ATTRIBUTES]
+    ways = {"chosen": load_prompts(place/"prompts.json", vlm), "CLIP-IQA": naive}
+    tables = [ladder_table(tasks["order"].embeddings[1::2], keys[1::2], pairs, vlm.temperature).assign(way=way) for way, pairs in ways.items()]
+    write_parquet(place/"prompt_ladders.parquet", pd.concat(tables, ignore_index=True))
+
+# %% ../nbs/02_prompts.ipynb #0b4ffca5
+def search_prompts(run:str=EMBEDDED, # run directory
+                   source:str="embedded", # 'embedded', a folder of images, or a list of them
+                   count:int=32, # images, half to choose and half to report; 0 for all of a folder
+                   vlm:str=MINI_CLIP, # vision-language model: the shipped one, a folder, 'ARCHITECTURE/WEIGHTS', 'hf-hub:OWNER/MODEL'
+                   bank:str="", # prompt bank as JSON; '' for the kit's own
+                   annotations:str="", # table of human attribute scores (CSV or Parquet: image, attributes) as one more task; '' for none
+                   best:int=0, # pairs in an attribute's ensemble; 0 lets the choosing half decide
+                   rungs:int=6, # rungs of a ladder, the first untouched
+                   size:int=224, # pixels a side of the crop that is worsened
+                   draws:int=500, # bootstrap draws for the intervals
+                   seed:int=0)->dict: # content of prompts.json
+    "Choose the antonym pairs of each attribute by proxy tasks and write them."
+    settings, place = dict(locals()), run_path(run)
+    candidates, model = load_candidates(bank or BANK), load_vlm(vlm)
+    tasks, keys, rejects = _tasks(model, open_source(source, count, seed, size), annotations, size, rungs, seed)
+    table, report = search(candidates, tasks, model, best, draws, seed)
+    chosen = table[table.chosen].groupby("attribute")[["positive", "negative"]]
+    prompts = dict(vlm=vlm, pairs={a: chosen.get_group(a).to_numpy().tolist() for a in ATTRIBUTES})
+    for name, content in dict(search=table, report=report, rejects=rejects).items(): write_parquet(place/f"prompt_{name}.parquet", content)
+    write_json(place/"prompts.json", prompts)
+    _write_ladders(place, tasks, keys, prompts, model)
+    record(run, "prompts", settings, images=len(keys), rejected=len(rejects), **report[report.way == "ensemble"].set_index("attribute").objective.round(4).to_dict())
+    return prompts

@@ -4,20 +4,53 @@
 
 # %% ../nbs/00c_vlm.ipynb #a6803dda
 from __future__ import annotations
-import logging, os
+import contextlib, hashlib, os
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import Callable, Iterable
-import open_clip, torch, torch.nn.functional as F
+import numpy as np, open_clip, torch, torch.nn.functional as F
+from fastcore.basics import patch
+from huggingface_hub import constants, hf_hub_download
 from PIL import Image
-from .core import WEIGHTS, AttiqaError, read_json
+from safetensors.torch import load_file, save_file
+from .core import WEIGHTS, AttiqaError, atomic, read_json
 from .images import crop_center, to_image, to_tensor
 
 # %% auto #0
-__all__ = ['MINI_CLIP', 'VLM', 'NativeCrop', 'load_vlm', 'pair_scores']
+__all__ = ['MINI_CLIP', 'TEXT_BATCH', 'QUICK', 'NATIVE', 'cache_folder', 'read_shelf', 'write_shelf', 'VLM', 'NativeCrop',
+           'check_activation', 'as_clip_iqa', 'load_vlm', 'pair_scores']
 
 # %% ../nbs/00c_vlm.ipynb #d7a966a1
 MINI_CLIP = "attiqa-mini-clip" # the vision-language model that the package ships
+
+# %% ../nbs/00c_vlm.ipynb #cd53f72b
+def cache_folder()->Path: # not made yet
+    "Where results that can be made again are kept: $ATTIQA_CACHE, else ~/.cache/attiqa."
+    return Path(os.environ.get("ATTIQA_CACHE") or Path.home()/".cache"/"attiqa").expanduser()
+
+def _sentence_hash(sentence): return hashlib.blake2b(sentence.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+# %% ../nbs/00c_vlm.ipynb #be9174c0
+def read_shelf(file:Path)->dict[bytes, torch.Tensor]: # sentence hash to (D,), unit length; empty where there is no sound file
+    "Text embeddings kept on disk."
+    try:
+        kept = load_file(file)
+        hashes, vectors = kept["hashes"].numpy(), kept["vectors"]
+        sound = hashes.shape == (len(vectors), 16) and vectors.isfinite().all()
+        return dict(zip(map(bytes, hashes), vectors)) if sound else {}
+    except Exception: return {} # missing, cut short or not safetensors: it is made again
+
+def write_shelf(file:Path, shelf:dict[bytes, torch.Tensor]): # as `read_shelf` gives it
+    "Keep text embeddings, in the order of their hashes, where the disk allows."
+    hashes = sorted(shelf)
+    table = dict(hashes=torch.from_numpy(np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, 16).copy()),
+                 vectors=torch.stack([shelf[h] for h in hashes]))
+    with contextlib.suppress(OSError), atomic(file) as part: save_file(table, part)
+
+# %% ../nbs/00c_vlm.ipynb #78b187c5
+TEXT_BATCH = 32 # sentences read at once; always as many, so that an embedding does not depend on what is read beside it
 
 # %% ../nbs/00c_vlm.ipynb #6d4f77fd
 @dataclass(frozen=True)
@@ -33,10 +66,12 @@ class VLM:
     def temperature(self)->float: # factor on the cosine similarities, CLIP's exp(logit_scale)
         return self.model.logit_scale.exp().item()
 
-    @torch.inference_mode()
-    def embed_texts(self, sentences:list[str], batch:int=256)->torch.Tensor: # (M, D), unit length
-        parts = [self.model.encode_text(self.tokenizer(sentences[i:i+batch]).to(self.device)) for i in range(0, len(sentences), batch)]
-        return F.normalize(torch.cat(parts).float(), dim=-1).cpu()
+    @property
+    def bias(self)->float: # added to the logits: SigLIP's logit_bias, 0 for CLIP
+        return 0. if getattr(self.model, "logit_bias", None) is None else self.model.logit_bias.item()
+
+    @cached_property
+    def fingerprint(self)->str: return _fingerprint(self) # 32 hexadecimal digits: which text tower this is
 
     @torch.inference_mode()
     def embed_batch(self, pixels:torch.Tensor # (B, 3, H, W) from `preprocess`
@@ -45,50 +80,128 @@ class VLM:
 
     def embed_images(self, images:Iterable[Image.Image|torch.Tensor], # RGB images, or tensors (3, H, W) in [0, 1]
                      batch:int=32)->torch.Tensor: # (N, D), unit length
-        pixels = [self.preprocess(to_image(i) if isinstance(i, torch.Tensor) else i) for i in images]
-        return torch.cat([self.embed_batch(torch.stack(pixels[i:i+batch])) for i in range(0, len(pixels), batch)])
+        pixels = (self.preprocess(to_image(i) if isinstance(i, torch.Tensor) else i) for i in images)
+        alike = [list(group) for _, group in groupby(pixels, key=lambda x: x.shape)] # native resolution may differ
+        return torch.cat([self.embed_batch(torch.stack(group[i:i+batch])) for group in alike for i in range(0, len(group), batch)])
+
+# %% ../nbs/00c_vlm.ipynb #8f9e7391
+@torch.inference_mode()
+def _read_sentences(vlm, sentences): # (M, D), unit length, without the shelf
+    missing = -len(sentences) % TEXT_BATCH
+    tokens = vlm.tokenizer([*sentences, *sentences[-1:]*missing]).to(vlm.device)
+    parts = [vlm.model.encode_text(part) for part in tokens.split(TEXT_BATCH)]
+    return F.normalize(torch.cat(parts).float(), dim=-1).cpu()[:len(sentences)].clone()
+
+def _fingerprint(vlm): # 32 hexadecimal digits: the text tower's weights, and what it makes of a sentence
+    digest = hashlib.blake2b(digest_size=16)
+    for name, tensor in sorted(vlm.model.state_dict().items()):
+        if not name.startswith("visual."): digest.update(name.encode() + tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    digest.update((_read_sentences(vlm, ["a sharp photo, a BLURRY one"])*1000).round().short().numpy().tobytes())
+    return digest.hexdigest()
+
+# %% ../nbs/00c_vlm.ipynb #b67a6acc
+@patch
+def embed_texts(self:VLM, sentences:list[str])->torch.Tensor: # (M, D), unit length
+    "Embeddings of sentences, each read once in the life of the cache."
+    file = cache_folder()/"texts"/f"{self.fingerprint}.safetensors"
+    shelf, hashes = read_shelf(file), [_sentence_hash(s) for s in sentences]
+    if unread := {h: s for h, s in zip(hashes, sentences) if h not in shelf}:
+        shelf |= dict(zip(unread, _read_sentences(self, list(unread.values()))))
+        write_shelf(file, shelf)
+    return torch.stack([shelf[h] for h in hashes])
 
 # %% ../nbs/00c_vlm.ipynb #1d2e63ac
 @dataclass(frozen=True)
 class NativeCrop:
-    "Preprocessing at native resolution: the middle of the image, normalized."
-    size: int # pixels a side
+    "Preprocessing at native resolution: the middle of the image, or all of it, normalized."
+    size: int # pixels a side; 0 is the whole image
     mean: tuple
     std: tuple
-    def __call__(self, image:Image.Image)->torch.Tensor: # (3, size, size)
-        x = to_tensor(crop_center(image, self.size))
+    def __call__(self, image:Image.Image)->torch.Tensor: # (3, size, size), or (3, H, W)
+        x = to_tensor(crop_center(image, self.size) if self.size else image)
         return (x - torch.tensor(self.mean)[:, None, None])/torch.tensor(self.std)[:, None, None]
 
-# %% ../nbs/00c_vlm.ipynb #b871ba1b
-def _from_folder(folder, device):
+# %% ../nbs/00c_vlm.ipynb #13230d03
+QUICK = "-quickgelu" # how open_clip's architectures with that activation end
+
+def _known_quick(architecture, weights): # True, False, or None where nobody says
+    base = architecture.removesuffix(QUICK)
+    if tag := open_clip.get_pretrained_cfg(base, weights): return bool(tag.get("quick_gelu"))
+    beside = Path(weights).parent/"open_clip_config.json"
+    if beside.is_file(): return bool(read_json(beside).get("model_cfg", {}).get("quick_gelu"))
+    tags = [open_clip.get_pretrained_cfg(base, t) for t in open_clip.list_pretrained_tags_by_model(base)]
+    named = {bool(t.get("quick_gelu")) for t in tags if t.get("url") and t["url"].rpartition("/")[2] == Path(weights).name}
+    return named.pop() if len(named) == 1 else None
+
+def check_activation(architecture:str, weights:str # of a name 'ARCHITECTURE/WEIGHTS'
+                    )->bool: # QuickGELU is wanted
+    "AttiqaError where weights were trained with another activation than the architecture asks for."
+    base, known = architecture.removesuffix(QUICK), _known_quick(architecture, weights)
+    asked = bool((open_clip.get_model_config(architecture) or {}).get("quick_gelu"))
+    if asked and base == architecture: return True # part of the architecture (roberta-ViT-B-32)
+    is_tag = bool(open_clip.get_pretrained_cfg(architecture, weights))
+    if known is None or known == asked or (is_tag and known): return asked or bool(known)
+    right = f"{base}{QUICK*known}/{weights}"
+    raise AttiqaError(f"{architecture}/{weights}: these weights were trained {'with' if known else 'without'} QuickGELU; ask for {right}")
+
+# %% ../nbs/00c_vlm.ipynb #20a49757
+NATIVE = "@native" # behind a name: no positional embedding, native resolution
+
+def as_clip_iqa(model # open_clip's, with a ResNet of CLIP's own
+               )->NativeCrop: # its preprocessing, for whole images
+    "Remove the positional embedding of the image tower, in place; AttiqaError where it is no ResNet CLIP."
+    pool = getattr(model.visual, "attnpool", None)
+    if not hasattr(pool, "positional_embedding"): raise AttiqaError(f"{NATIVE} is for the ResNets of CLIP (RN50, RN101, RN50x4...), not for this model")
+    pool.positional_embedding = torch.nn.Parameter(torch.zeros(1, pool.positional_embedding.shape[1]))
+    config = open_clip.get_model_preprocess_cfg(model)
+    return NativeCrop(0, tuple(config["mean"]), tuple(config["std"]))
+
+# %% ../nbs/00c_vlm.ipynb #6228e056
+def _native_or(preprocess, config): # config: content of open_clip_config.json
+    native, pixels = config.get("attiqa", {}).get("native"), config.get("preprocess_cfg", {})
+    return NativeCrop(native, tuple(pixels["mean"]), tuple(pixels["std"])) if native else preprocess
+
+def _from_folder(folder):
     if not (folder/"open_clip_config.json").is_file(): raise AttiqaError(f"{folder}: not a model folder of open_clip, open_clip_config.json is missing")
-    model, preprocess = open_clip.create_model_from_pretrained(f"local-dir:{folder}", device=device)
-    config = read_json(folder/"open_clip_config.json")
-    if native := config.get("attiqa", {}).get("native"):
-        preprocess = NativeCrop(native, tuple(config["preprocess_cfg"]["mean"]), tuple(config["preprocess_cfg"]["std"]))
-    return model, preprocess, open_clip.get_tokenizer(f"local-dir:{folder}")
+    model, preprocess = open_clip.create_model_from_pretrained(f"local-dir:{folder}")
+    return model, _native_or(preprocess, read_json(folder/"open_clip_config.json")), open_clip.get_tokenizer(f"local-dir:{folder}")
+
+def _from_hub(name):
+    model, preprocess = open_clip.create_model_from_pretrained(name)
+    config = read_json(hf_hub_download(name.removeprefix("hf-hub:"), "open_clip_config.json"))
+    return model, _native_or(preprocess, config), open_clip.get_tokenizer(name)
 
 # %% ../nbs/00c_vlm.ipynb #c0c0d71e
-def _from_name(name, device):
+def _from_name(name):
     architecture, _, weights = name.partition("/")
     if architecture not in open_clip.list_models():
-        raise AttiqaError(f"no vision-language model {name!r}: give {MINI_CLIP!r}, a folder, or ARCHITECTURE/WEIGHTS with an architecture of open_clip")
-    tag = open_clip.get_pretrained_cfg(architecture, weights)
-    if not tag and not os.path.isfile(weights):
+        raise AttiqaError(f"no vision-language model {name!r}: give {MINI_CLIP!r}, a folder, 'hf-hub:OWNER/MODEL', or ARCHITECTURE/WEIGHTS with an architecture of open_clip")
+    quick = check_activation(architecture, weights)
+    if not open_clip.get_pretrained_cfg(architecture, weights) and not os.path.isfile(weights):
         raise AttiqaError(f"{name!r}: {weights or 'no weights'} is neither a file nor one of {architecture}'s tags ({', '.join(open_clip.list_pretrained_tags_by_model(architecture))})")
-    quick = bool(tag.get("quick_gelu")) or architecture.endswith("-quickgelu")
-    model, _, preprocess = open_clip.create_model_and_transforms(architecture, pretrained=weights, device=device, force_quick_gelu=quick)
+    model, preprocess = open_clip.create_model_from_pretrained(architecture, pretrained=weights, force_quick_gelu=quick)
     return model, preprocess, open_clip.get_tokenizer(architecture)
 
-# %% ../nbs/00c_vlm.ipynb #2a34e28e
-def load_vlm(name:str=MINI_CLIP, # the shipped model, a folder, or 'ARCHITECTURE/WEIGHTS'
+# %% ../nbs/00c_vlm.ipynb #1e9894bf
+def _load_error(name, error): # one line that says what to do
+    what = " ".join(str(error).split())[:300] or type(error).__name__
+    if "transformers" in what: return f"{name!r}: its tokenizer needs the package transformers (pip install transformers)"
+    local = os.path.isdir(name) or os.path.isfile(name.partition("/")[2])
+    return (f"{name!r} could not be loaded ({what})" if local else
+            f"{name!r} is not on this machine (Hugging Face cache: {constants.HF_HUB_CACHE}) and could not be fetched; "
+            f"fetch it once with a network, or give a folder or a file ({what})")
+
+def load_vlm(name:str=MINI_CLIP, # one of the table above
              device:str="cpu")->VLM:
     "Load a vision-language model in evaluation mode; AttiqaError where the name or its file does not fit."
-    folder = WEIGHTS/name if name == MINI_CLIP else Path(name)
-    try: model, preprocess, tokenizer = _from_folder(folder, device) if folder.is_dir() else _from_name(name, device)
+    base = name.removesuffix(NATIVE)
+    folder = WEIGHTS/base if base == MINI_CLIP else Path(base)
+    find = (lambda: _from_folder(folder)) if folder.is_dir() else (lambda: (_from_hub if base.startswith("hf-hub:") else _from_name)(base))
+    try: model, preprocess, tokenizer = find()
     except AttiqaError: raise
-    except Exception as error: raise AttiqaError(f"{name!r} could not be loaded ({str(error).splitlines()[0][:200]})") from None
-    model = model.eval().requires_grad_(False).to(memory_format=torch.channels_last) # faster convolutions
+    except Exception as error: raise AttiqaError(_load_error(base, error)) from None
+    if base != name: preprocess = as_clip_iqa(model)
+    model = model.eval().requires_grad_(False).to(device, memory_format=torch.channels_last) # faster convolutions
     return VLM(name, model, tokenizer, preprocess, device)
 
 # %% ../nbs/00c_vlm.ipynb #ec2ba83d
