@@ -4,56 +4,40 @@
 
 # %% ../nbs/03_pseudolabels.ipynb #bfc65db3
 from __future__ import annotations
-import json
+import os
 from pathlib import Path
-import numpy as np, pandas as pd, torch
-from .core import ATTRIBUTES, EMBEDDED, AttiqaError, file_hash, read_json, record, require, run_path, write_json, write_parquet
-from .distort import Recipe, apply_recipe, random_recipe
-from .images import ImageSource, crop_center, open_source, to_tensor
-from .prompts import attribute_scores, load_prompts, search_prompts
-from .vlm import MINI_CLIP, VLM, load_vlm
+import pandas as pd, pyarrow.parquet, torch
+from .core import EMBEDDED, AttiqaError, file_hash, read_json, record, require, run_path, write_json, write_parquet
+from .images import ImageSource, Walk, open_source
+from .labelling import (REJECTS, ROW, Labeller, Result, folded, label_shards, label_table, labelled_pixels, model_hash, parquet_bytes,
+                              pixel_hash, room, software, variant_recipe, write_result)
+from .prompts import load_prompts, search_prompts
+from .vlm import MINI_CLIP, load_vlm
 
 # %% auto #0
-__all__ = ['variant_recipe', 'labelled_pixels', 'label_shard', 'claim', 'read_labels', 'label_images']
+__all__ = ['describe', 'claim', 'read_labels', 'gather_rejects', 'auto_device', 'auto_precision', 'auto_batch', 'label_images',
+           'relabel']
 
-# %% ../nbs/03_pseudolabels.ipynb #52643b2b
-def variant_recipe(key:str, variant:int, # 0 is the image as it is
-                   seed:int)->Recipe:
-    "The recipe of one variant of one image."
-    return random_recipe("variant", seed, key, variant) if variant else []
-
-def labelled_pixels(image, # RGB
-                    recipe:Recipe, size:int, # pixels a side of the crop from the middle
-                    key:str, variant:int, seed:int)->torch.Tensor: # (3, size, size) in [0, 1]
-    "The pixels that a row of the pseudo-labels is about."
-    return apply_recipe(to_tensor(crop_center(image, size)), recipe, "variant", seed, key, variant)
-
-# %% ../nbs/03_pseudolabels.ipynb #8be4514a
-def label_shard(source:ImageSource, keys:list[str], # the shard's images
-                vlm:VLM, prompts:list, # from `load_prompts`
-                variants:int, size:int, seed:int)->tuple[pd.DataFrame, pd.DataFrame]: # labels, rejects
-    "Score every variant of some images."
-    rows, pixels, rejects = [], [], []
-    for key in keys:
-        try: image = source.load(key)
-        except AttiqaError as error: rejects.append((key, "decode", str(error))); continue
-        for variant in range(variants + 1):
-            recipe = variant_recipe(key, variant, seed)
-            pixels.append(labelled_pixels(image, recipe, size, key, variant, seed))
-            rows.append((key, variant, json.dumps(recipe), image.width, image.height))
-    labels = pd.DataFrame(rows, columns=["key", "variant", "recipe", "width", "height"])
-    scores = attribute_scores(vlm.embed_images(pixels), prompts, vlm.temperature) if rows else torch.empty(0, 5)
-    return labels.assign(**dict(zip(ATTRIBUTES, scores.T.numpy()))), pd.DataFrame(rejects, columns=["key", "stage", "reason"], dtype=str)
+# %% ../nbs/03_pseudolabels.ipynb #bbeefe64
+def describe(images:ImageSource, labeller:Labeller, shard:int, prompts:Path)->dict: # content of the manifest
+    "What decides the rows."
+    name = {name: getattr(labeller, name) for name in ("variants", "size", "batch", "seed", "draft", "embeddings", "precision")}
+    return name | dict(source=images.name, keys=None if isinstance(images.keys, Walk) else len(images), shard=shard, prompts=file_hash(prompts),
+                       source_hash=file_hash(images.name) if os.path.isfile(images.name) else None, software=software(),
+                       vlm=labeller.vlm.name, device=torch.device(labeller.vlm.device).type,
+                       preprocessing=" ".join(str(labeller.vlm.preprocess).split()))
 
 # %% ../nbs/03_pseudolabels.ipynb #95b28e82
-def claim(folder:Path, job:dict): # job: what decides the rows
+def _flat(job): return {k: v for name, value in job.items() for k, v in ({f"{name}.{n}": v for n, v in value.items()} if isinstance(value, dict) else {name: value}).items()}
+
+def claim(folder:Path, job:dict): # job: from `describe`
     "Enter the job in a folder's manifest; AttiqaError where the folder holds another job's shards."
     manifest = folder/"manifest.json"
-    found = read_json(manifest) if manifest.exists() else job
-    if differ := sorted(k for k in job.keys() | found.keys() if job.get(k) != found.get(k)):
-        what = "; ".join(f"{k} was {found.get(k)!r}, is {job.get(k)!r}" for k in differ)
+    found, job_now = _flat(read_json(manifest)) if manifest.exists() else _flat(job), _flat(job)
+    if differ := sorted(k for k in job_now.keys() | found.keys() if job_now.get(k) != found.get(k)):
+        what = "; ".join(f"{k} was {found.get(k)!r}, is {job_now.get(k)!r}" for k in differ)
         raise AttiqaError(f"{folder} holds pseudo-labels of another job ({what}); remove the folder or choose another run directory")
-    write_json(manifest, job)
+    with room(folder): write_json(manifest, job)
 
 # %% ../nbs/03_pseudolabels.ipynb #9cc82964
 def read_labels(folder:str|Path)->tuple[pd.DataFrame, dict]: # rows of all shards, and the manifest
@@ -62,29 +46,79 @@ def read_labels(folder:str|Path)->tuple[pd.DataFrame, dict]: # rows of all shard
     if not shards: raise AttiqaError(f"{folder}: no pseudo-labels; make them with: papermill nbs/03_pseudolabels.ipynb out.ipynb")
     return pd.concat([pd.read_parquet(s) for s in shards], ignore_index=True), read_json(Path(folder)/"manifest.json")
 
-# %% ../nbs/03_pseudolabels.ipynb #98b358cb
+def gather_rejects(place:Path, names:list[str])->int: # names of all shards; how many were rejected
+    "Put the rejects of all shards into `rejects.parquet`."
+    found = [pyarrow.parquet.read_table(path) for name in names if (path := place/"rejects"/f"{name}.parquet").exists()]
+    table = pyarrow.concat_tables([REJECTS.empty_table(), *found])
+    with room(place): write_parquet(place/"rejects.parquet", table.to_pandas())
+    return len(table)
+
+# %% ../nbs/03_pseudolabels.ipynb #e37b0925
+def auto_device(device:str)->str: # 'auto' is a GPU where there is one
+    return device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+
+def auto_precision(precision:str, device:str)->str: # 'auto' is half the bits where the hardware has them
+    return precision if precision != "auto" else "bfloat16" if device.startswith("cuda") else "float32"
+
+def auto_batch(batch:int, device:str)->int: # 0 is what a core's cache holds, or what fills a GPU
+    return batch or (256 if device.startswith("cuda") else 8)
+
+# %% ../nbs/03_pseudolabels.ipynb #1bfe7ce0
 def label_images(run:str=EMBEDDED, # run directory
-                 source:str="embedded", # 'embedded' or a folder of images
-                 count:int=240, # images; 0 for all of a folder
+                 source:str="embedded", # 'embedded', a folder, a list (.txt), a table (.csv, .parquet), or tars ('photos/*.tar')
+                 count:int=240, # images; 0 for all
                  vlm:str=MINI_CLIP, # the model that the prompts were chosen for
                  variants:int=3, # distorted variants an image; 0 is the plain method
-                 size:int=224, # pixels a side of the labelled crop
-                 shard:int=64, # images a shard
-                 seed:int=0)->pd.DataFrame: # all labels
+                 size:int=224, # pixels a side of the labelled crop; 0 for the whole image
+                 shard:int=64, # images a shard; a tar is a shard of its own
+                 batch:int=0, # rows in one pass of the model; 0 for 8 on a CPU, 256 on a GPU
+                 workers:int=-1, # processes; -1 for one a core, 0 for none beside this one
+                 device:str="auto", # 'cpu', 'cuda', or 'auto' for a GPU where there is one
+                 precision:str="auto", # 'float32', 'bfloat16', or 'auto' for bfloat16 on a GPU
+                 draft:bool=False, # JPEGs decoded no larger than the model needs (whole images only)
+                 embeddings:bool=False, # keep the embeddings, so that other prompts need no image
+                 engine:str="local", # 'local', or 'ray' for a cluster
+                 seed:int=0)->Path: # the folder of the labels
     "Score every image and variant by the chosen prompts, shard by shard; finished shards are kept."
     settings, place = dict(locals()), run_path(run)
     chosen = require(place/"prompts.json", source, lambda: search_prompts(run=run, vlm=vlm, seed=seed), "02_prompts")
-    images, model = open_source(source, count, seed, size), load_vlm(vlm)
-    prompts, folder = load_prompts(chosen, model), place/"pseudolabels"
-    claim(folder, dict(source=images.name, keys=len(images), vlm=vlm, prompts=file_hash(chosen), variants=variants, size=size, shard=shard, seed=seed))
-    for start in range(0, len(images), shard):
-        part = folder/f"part-{start//shard:05d}.parquet"
-        if part.exists(): continue
-        labels, rejects = label_shard(images, images.keys[start:start + shard], model, prompts, variants, size, seed)
-        write_parquet(folder/f"rejects-{start//shard:05d}.parquet", rejects)
-        write_parquet(part, labels)
-    rejects = pd.concat([pd.read_parquet(p) for p in sorted(folder.glob("rejects-*.parquet"))], ignore_index=True)
-    write_parquet(place/"rejects.parquet", rejects)
-    labels, _ = read_labels(folder)
-    record(run, "pseudolabels", settings, images=len(images), labels=len(labels), rejected=len(rejects))
-    return labels
+    device = auto_device(device)
+    images, model = open_source(source, count, seed, size or 192), load_vlm(vlm, device)
+    labeller = Labeller(images, folded(model), load_prompts(chosen, model), variants, size, auto_batch(batch, device), seed, draft, embeddings, auto_precision(precision, device))
+    claim(place/"pseudolabels", describe(images, labeller, shard, chosen) | dict(model=model_hash(model.model)))
+    names, done = label_shards(place, labeller, shard, workers, engine)
+    rejected = gather_rejects(place, names)
+    with room(place): record(run, "pseudolabels", settings, shards=len(names), rejected=rejected, images=done.images, images_per_second=round(done.rate, 1))
+    return place/"pseudolabels"
+
+# %% ../nbs/03_pseudolabels.ipynb #feadd872
+def _relabelled(place, name, prompts, temperature): # Result with new scores for the rows of one shard
+    rows = pyarrow.parquet.read_table(place/"pseudolabels"/f"{name}.parquet", columns=[field for field, _ in ROW])
+    kept = pyarrow.parquet.read_table(place/"embeddings"/f"{name}.parquet")
+    if any(rows[c] != kept[c] for c in ("key", "variant")): raise AttiqaError(f"{place/'embeddings'/name}: is not of the rows of its shard; label again")
+    x = torch.tensor(kept["embedding"].combine_chunks().flatten().to_numpy(), dtype=torch.float32).view(len(kept), -1 if len(kept) else 1)
+    labels = parquet_bytes(label_table([*zip(*rows.to_pydict().values())], x, prompts, temperature))
+    rejects = place/"rejects"/f"{name}.parquet"
+    return Result(name, len(rows), 0, dict(pseudolabels=labels) | (dict(rejects=rejects.read_bytes()) if rejects.exists() else {}))
+
+# %% ../nbs/03_pseudolabels.ipynb #9ea6f595
+def relabel(run:str, # run directory of labels with embeddings
+            prompts:str|Path, # a `prompts.json` for the same model
+            to:str)->Path: # to: run directory for the new labels; their folder
+    "Score kept embeddings by other prompts; no image is opened."
+    place, target = run_path(run), run_path(to)
+    old = read_json(place/"pseudolabels"/"manifest.json")
+    if not old["embeddings"]: raise AttiqaError(f"{place} keeps no embeddings; label with: papermill nbs/03_pseudolabels.ipynb out.ipynb -p embeddings True")
+    if target == place: raise AttiqaError(f"{place}: give another run directory for the new labels")
+    model = load_vlm(old["vlm"])
+    if model_hash(model.model) != old["model"]: raise AttiqaError(f"{old['vlm']} is not the model that made the embeddings of {place}")
+    pairs = load_prompts(prompts, model)
+    claim(target/"pseudolabels", old | dict(prompts=file_hash(prompts), embeddings=False, relabelled=file_hash(place/"pseudolabels"/"manifest.json")))
+    names = sorted(path.stem for path in (place/"pseudolabels").glob("part-*.parquet"))
+    for name in names:
+        if not (target/"pseudolabels"/f"{name}.parquet").exists(): write_result(target, _relabelled(place, name, pairs, model.temperature))
+    rejected = gather_rejects(target, names)
+    with room(target):
+        write_json(target/"prompts.json", read_json(prompts))
+        record(to, "pseudolabels", dict(run=to, relabelled=run, prompts=prompts, seed=old["seed"]), shards=len(names), rejected=rejected)
+    return target/"pseudolabels"
