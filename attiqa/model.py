@@ -6,18 +6,20 @@
 from __future__ import annotations
 import json
 from pathlib import Path
-import timm, torch, torch.nn as nn
+import timm, torch, torch.nn as nn, torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from .core import ATTRIBUTES, AttiqaError, atomic, write_json
 
 # %% auto #0
-__all__ = ['moments', 'Head', 'AttributeNet', 'calibrate', 'save_model', 'load_model']
+__all__ = ['ANY_SIZE', 'moments', 'Head', 'create_backbone', 'feature_maps', 'AttributeNet', 'calibrate', 'save_model',
+           'read_tensors', 'fill', 'load_model']
 
 # %% ../nbs/00d_model.ipynb #fb76df34
 def moments(maps:list[torch.Tensor] # each (B, C_i, H_i, W_i)
            )->torch.Tensor: # (B, 2*sum(C_i))
     "Mean and standard deviation over space of every channel of every map."
+    maps = [m.to(torch.promote_types(m.dtype, torch.float32)) for m in maps] # spreads lose too much in 16 bits
     means = [m.mean((2, 3)) for m in maps]
     spreads = [((m - mean[..., None, None]).square().mean((2, 3)) + 1e-5).sqrt() for m, mean in zip(maps, means)]
     return torch.cat(means + spreads, 1)
@@ -29,6 +31,30 @@ class Head(nn.Module):
         super().__init__()
         self.embed, self.scalar = nn.Sequential(nn.Linear(width, embedding), nn.GELU()), nn.Linear(embedding, 1)
 
+# %% ../nbs/00d_model.ipynb #477eade9
+ANY_SIZE = dict(vision_transformer=dict(dynamic_img_size=True), eva=dict(dynamic_img_size=True), # timm's module to what frees it of its size
+                swin_transformer=dict(strict_img_size=False), swin_transformer_v2=dict(strict_img_size=False))
+
+def create_backbone(name:str, # any timm name
+                    pretrained:bool=False # timm's weights, which need the network once
+                   )->nn.Module: # images to a list of three maps; `.multiple` is what its input's sides must be a multiple of
+    "The last three feature maps of a timm network, at any input size."
+    if not timm.is_model(name): raise AttiqaError(f"no backbone {name!r} in timm; timm.list_models() names them")
+    free = next((options for module, options in ANY_SIZE.items() if timm.models.is_model_in_modules(name, [module])), {})
+    try: net = timm.create_model(name, features_only=True, out_indices=(-3, -2, -1), pretrained=pretrained, **free)
+    except (RuntimeError, AttributeError, AssertionError, TypeError, IndexError) as error: raise AttiqaError(f"{name}: gives no three feature maps ({str(error)[:100]}); choose another backbone") from None
+    net.multiple = min(net.feature_info.reduction()) if free else 1
+    return net.to(memory_format=torch.channels_last) # convolutions run half as fast again on a CPU
+
+def feature_maps(backbone:nn.Module, # from `create_backbone`
+                 x:torch.Tensor # (B, 3, H, W)
+                )->list[torch.Tensor]: # three of (B, C, h, w)
+    "Its maps, channels first, of images of any size."
+    down, right = (-n % backbone.multiple for n in x.shape[2:])
+    maps = backbone(F.pad(x, (0, right, 0, down), mode="replicate") if down or right else x)
+    last = str(getattr(backbone, "output_fmt", "NCHW")).endswith("NHWC")
+    return [m.permute(0, 3, 1, 2) for m in maps] if last else list(maps)
+
 # %% ../nbs/00d_model.ipynb #d77c5324
 class AttributeNet(nn.Module):
     "Images to five attribute scalars, to features, to quality."
@@ -36,10 +62,8 @@ class AttributeNet(nn.Module):
                  embedding:int=64, # features a head
                  pretrained:bool=False): # timm's ImageNet weights, which need the network once
         super().__init__()
-        if not timm.is_model(backbone): raise AttiqaError(f"no backbone {backbone!r} in timm; timm.list_models() names them")
         self.settings = dict(backbone=backbone, embedding=embedding)
-        self.backbone = timm.create_model(backbone, features_only=True, out_indices=(-3, -2, -1), pretrained=pretrained)
-        self.backbone = self.backbone.to(memory_format=torch.channels_last) # convolutions run half as fast again on a CPU
+        self.backbone = create_backbone(backbone, pretrained)
         width = 2*sum(self.backbone.feature_info.channels())
         self.norm = nn.BatchNorm1d(width)
         self.heads = nn.ModuleList(Head(width, embedding) for _ in ATTRIBUTES)
@@ -47,16 +71,22 @@ class AttributeNet(nn.Module):
         self.register_buffer("gain", torch.ones(5)), self.register_buffer("offset", torch.zeros(5))
         self.card = {}
 
-    def embeddings(self, x:torch.Tensor # (B, 3, H, W) in [0, 1]
-                  )->list[torch.Tensor]: # five of (B, embedding)
-        pooled = self.norm(moments(self.backbone((x - .5)/.25)))
-        return [head.embed(pooled) for head in self.heads]
+    def pooled(self, x:torch.Tensor # (B, 3, H, W) in [0, 1]
+              )->torch.Tensor: # (B, width): `moments` of the backbone's maps, which a probe of the backbone reads
+        return moments(feature_maps(self.backbone, (x - .5)/.25))
+
+    def embeddings(self, x)->list[torch.Tensor]: # five of (B, embedding)
+        pooled = self.pooled(x)
+        with torch.autocast(x.device.type, enabled=False): # order needs more than the 8 bits of bf16
+            pooled = self.norm(pooled)
+            return [head.embed(pooled) for head in self.heads]
 
     def features(self, x)->torch.Tensor: # (B, 5*embedding)
         return torch.cat(self.embeddings(x), 1)
 
     def scalars(self, embeddings)->torch.Tensor: # (B, 5), unbounded
-        return torch.cat([head.scalar(e) for head, e in zip(self.heads, embeddings)], 1)
+        with torch.autocast(embeddings[0].device.type, enabled=False):
+            return torch.cat([head.scalar(e) for head, e in zip(self.heads, embeddings)], 1)
 
     def forward(self, x)->torch.Tensor: # (B, 5) scalars, in the order of ATTRIBUTES
         return self.scalars(self.embeddings(x))
@@ -92,18 +122,31 @@ def save_model(net:AttributeNet, path:str|Path, # ends in .safetensors
     return path
 
 # %% ../nbs/00d_model.ipynb #311b4012
-def load_model(path:str|Path)->AttributeNet: # in evaluation mode, its `card` filled
-    "Read what `save_model` wrote; AttiqaError where it is something else."
+def read_tensors(path:str|Path)->tuple[dict, dict]: # tensors by name, and the JSON under "attiqa" in the header, {} where there is none
+    "Read a safetensors file; AttiqaError where it is something else, a pickle say: that is not opened."
     path = Path(path)
     if not path.is_file(): raise AttiqaError(f"{path}: no such model file")
     try:
         with safe_open(path, "pt") as file:
-            card, weights = json.loads((file.metadata() or {}).get("attiqa", "{}")), {k: file.get_tensor(k) for k in file.keys()}
+            return {k: file.get_tensor(k) for k in file.keys()}, json.loads((file.metadata() or {}).get("attiqa", "{}"))
     except (SafetensorError, ValueError, OSError) as error:
         raise AttiqaError(f"{path}: not a whole safetensors file ({str(error)[:80]}); nothing in it was run") from None
+
+def fill(net:nn.Module, tensors:dict, # by name, as `state_dict` gives them
+         path:str|Path, what:str): # what the network is, for the message
+    "Put tensors into a network; AttiqaError with the first that does not fit."
+    try: net.load_state_dict(tensors)
+    except RuntimeError as error: raise AttiqaError(f"{path}: weights do not fit {what} ({str(error).splitlines()[1].strip()[:120]})") from None
+
+# %% ../nbs/00d_model.ipynb #dda4d642
+def load_model(path:str|Path)->AttributeNet: # in evaluation mode, its `card` filled
+    "Read what `save_model` wrote; AttiqaError where it is something else."
+    weights, card = read_tensors(path)
     if "architecture" not in card: raise AttiqaError(f"{path}: a safetensors file, but not a model of this kit (no card in its header)")
-    net = AttributeNet(**card["architecture"])
-    try: net.load_state_dict(weights)
-    except RuntimeError as error: raise AttiqaError(f"{path}: weights do not fit {card['architecture']} ({str(error).splitlines()[1].strip()[:120]})") from None
+    built = card["architecture"]
+    try: backbone, embedding = str(built["backbone"]), int(built["embedding"]) # a header says no more than this
+    except (KeyError, TypeError, ValueError): raise AttiqaError(f"{path}: its card names no architecture of this kit ({str(built)[:80]})") from None
+    net = AttributeNet(backbone, embedding)
+    fill(net, weights, path, f"{backbone} with embeddings of {embedding}")
     net.card = card
     return net.eval()

@@ -1,0 +1,74 @@
+"Losses against their definitions, pair by pair, on batches of many shapes."
+import math
+import pytest, torch
+from attiqa.core import AttiqaError
+from attiqa.losses import LOSSES, attribute_loss, parse_weights, ranking_loss
+
+PAIRS = dict(margin=lambda d, m: max(0., m - d), logistic=lambda d, m: math.log1p(math.exp(-d)), fidelity=lambda d, m: 1 - math.sqrt(1/(1 + math.exp(-d))))
+VALUES = dict(l1=abs, mse=lambda e: e*e)
+
+def slow(name, scalars, labels, weights, margin, tolerance):
+    "The definition, in Python's floats."
+    total = 0.
+    for a in range(scalars.shape[1]):
+        s, y = scalars[:, a].tolist(), labels[:, a].tolist()
+        if name in VALUES: terms = [VALUES[name](p - q) for p, q in zip(s, y)]
+        else: terms = [PAIRS[name](s[i] - s[j], margin) for i in range(len(s)) for j in range(len(s)) if y[i] - y[j] > tolerance]
+        total += weights[a].item()*sum(terms)/max(1, len(terms))
+    return total
+
+def batch(size, attributes=5, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(size, attributes, generator=generator).double(), torch.rand(size, attributes, generator=generator).double()
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("size, margin, tolerance", [(2, 1., .02), (13, .3, 0.), (24, 2., .4)])
+def test_is_the_definition(name, size, margin, tolerance):
+    scalars, labels = batch(size)
+    labels[size//2:] = labels[size//2:].mul(4).round()/4 # ties among them
+    weights = torch.tensor([1., 0., 2.5, .1, 1.]).double()
+    assert math.isclose(LOSSES[name](scalars, labels, weights, margin, tolerance).item(), slow(name, scalars, labels, weights, margin, tolerance), rel_tol=1e-9, abs_tol=1e-12)
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_gradient(name):
+    scalars, labels = batch(7, 3)
+    assert torch.autograd.gradcheck(lambda s: LOSSES[name](s, labels, torch.tensor([1., .5, 2.])), scalars.requires_grad_())
+
+@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize("labels", [torch.full((6, 5), .3), torch.rand(1, 5), .019*torch.rand(6, 5)], ids=["ties", "one image", "near-ties"])
+def test_no_pairs_give_zero_with_a_gradient(name, labels):
+    scalars = torch.randn(len(labels), 5, requires_grad=True)
+    loss = attribute_loss(name)(scalars, labels)
+    loss.backward()
+    assert loss.item() == 0 and scalars.grad.abs().max() == 0
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_large_differences_stay_finite(name):
+    scalars = torch.tensor([[-3e4], [3e4], [0.]]).repeat(1, 5).requires_grad_()
+    loss = attribute_loss(name)(scalars, torch.tensor([[.9], [.1], [.5]]).repeat(1, 5))
+    loss.backward()
+    assert loss.isfinite() and scalars.grad.isfinite().all()
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_the_order_of_the_batch_is_nothing(name):
+    scalars, labels = batch(11)
+    rows = torch.randperm(11)
+    assert torch.isclose(LOSSES[name](scalars[rows], labels[rows]), LOSSES[name](scalars, labels), rtol=1e-9)
+
+def test_an_attribute_of_weight_zero_teaches_nothing():
+    scalars, labels = batch(9)
+    attribute_loss("margin", "sharpness noisiness")(scalars.requires_grad_(), labels).backward()
+    assert (scalars.grad.abs().sum(0) > 0).tolist() == [True, False, False, False, True]
+
+def test_training_by_a_loss_of_order_orders():
+    "A free scalar an image, moved by the loss alone, ends in the order of the labels."
+    for name in PAIRS:
+        _, labels = batch(12)
+        scalars = torch.zeros(12, 5, dtype=torch.double, requires_grad=True)
+        optimizer = torch.optim.Adam([scalars], .1)
+        for _ in range(300): optimizer.zero_grad(), attribute_loss(name, tolerance=0.)(scalars, labels).backward(), optimizer.step()
+        assert (scalars.argsort(0) == labels.argsort(0)).float().mean() > .9, name
+
+@pytest.mark.parametrize("text", ["", "1 2 3", "1 1 1 1 -1", "0 0 0 0 0", "sharp", "nan 1 1 1 1", "1 1 1 1 1 1"])
+def test_weights_that_are_none(text):
+    with pytest.raises(AttiqaError, match="give five numbers"): parse_weights(text)
