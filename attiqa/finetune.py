@@ -4,76 +4,109 @@
 
 # %% ../nbs/05_finetune.ipynb #f8520d9a
 from __future__ import annotations
-from dataclasses import dataclass
+import os, time
+from datetime import datetime, timezone
 from pathlib import Path
-from typing import Callable
 import numpy as np, pandas as pd, torch, torch.nn.functional as F
 from fastai.callback.schedule import Learner
+from fastai.callback.tracker import TrackerCallback
 from fastai.data.core import DataLoaders
 from fastai.data.load import DataLoader
-from sklearn.linear_model import RidgeCV
+from fastai.metrics import SpearmanCorrCoef
+from sklearn.model_selection import GridSearchCV, GroupKFold, GroupShuffleSplit
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from .core import EMBEDDED, AttiqaError, generator, record, require, run_path, seed_all, write_parquet
-from .datasets import read_biq2021, read_clive, repeated_splits, surrogate_image, surrogate_set
-from .images import open_image, open_source, to_tensor
-from .metrics import plcc, srcc
+from sklearn.svm import SVR
+from .core import EMBEDDED, AttiqaError, generator, record, require, run_path, seed_all, stable_seed, write_parquet
+from .crops import enlarge
+from .datasets import kept_splits, split_groups
+from .features import ScoredImages, frozen_features, looks, network_model, scored_images, surrogate_images
+from .metrics import agreement
 from .model import AttributeNet, load_model, save_model
-from .pretrain import pretrain
+from .pretrain import pretrain, use_gpu
 
 # %% auto #0
-__all__ = ['READERS', 'ScoredImages', 'surrogate_images', 'scored_images', 'frozen_features', 'linear_probe', 'score_loss',
-           'QualityHead', 'QualityNet', 'fit_quality', 'rows_of', 'ScoredCrops', 'fit_head', 'predict_quality',
-           'results_of', 'finetune']
-
-# %% ../nbs/05_finetune.ipynb #c30e9eae
-@dataclass(frozen=True)
-class ScoredImages:
-    "Images and their scores, loaded one at a time."
-    table: pd.DataFrame # tidy, or the surrogate set; splits are drawn on it
-    scores: np.ndarray # (N,) in [0, 1]
-    low: float; high: float # native range
-    pixels: Callable[[int], torch.Tensor] # row to (3, H, W) in [0, 1]
-    def __len__(self): return len(self.scores)
-
-READERS = dict(clive=read_clive, biq2021=read_biq2021) # datasets of human scores, by the name that the stage takes
-
-# %% ../nbs/05_finetune.ipynb #189c57ff
-def surrogate_images(source:str, count:int, size:int, seed:int)->ScoredImages:
-    "The surrogate set of an image source."
-    images = open_source(source, count, seed, size)
-    table = surrogate_set(images, size=size, seed=seed)
-    return ScoredImages(table, table.score.to_numpy(), 0., 1., lambda i: surrogate_image(images, table.key[i], table.recipe[i], size, seed))
-
-def scored_images(dataset:str, # a name in READERS
-                  data:str)->ScoredImages: # data: folder of the release
-    "A dataset of human scores, at native resolution."
-    if dataset not in READERS: raise AttiqaError(f"no dataset {dataset!r}; there are surrogate, {', '.join(READERS)}")
-    if not data or not Path(data).is_dir(): raise AttiqaError(f"{data or 'no folder'}: give the folder of {dataset} with -p data FOLDER")
-    table = READERS[dataset](data)
-    low, high = table.attrs["low"], table.attrs["high"]
-    return ScoredImages(table, ((table.mos - low)/(high - low)).to_numpy(), low, high, lambda i: to_tensor(open_image(table.image[i])))
+__all__ = ['STRENGTHS', 'PROBES', 'QUALITY_LOSSES', 'SCALE_FREE', 'signed_root', 'spectrum', 'left_out_residuals', 'linear_probe',
+           'svr_probe', 'l1_quality', 'plcc_quality', 'norm_in_norm', 'score_loss', 'quality_loss', 'QualityHead',
+           'QualityNet', 'BestEpoch', 'set_aside', 'fit_quality', 'rows_of', 'ScoredCrops', 'match_scale', 'fit_head',
+           'predict_quality', 'fit_network', 'results_of', 'today', 'finetune']
 
 # %% ../nbs/05_finetune.ipynb #7fa37a4c
-@torch.no_grad()
-def frozen_features(net:AttributeNet, data:ScoredImages)->torch.Tensor: # (N, 5*embedding)
-    "Features of whole images at native resolution, one at a time."
-    net.eval()
-    return torch.cat([net.features(data.pixels(i)[None]) for i in range(len(data))])
+def signed_root(x:np.ndarray)->np.ndarray:
+    "Square root of the magnitude, the sign kept."
+    return np.sign(x)*np.sqrt(np.abs(x))
 
-def linear_probe(features:np.ndarray, scores:np.ndarray, train:np.ndarray # row positions
-                )->np.ndarray: # (N,) predictions for all rows
-    "Ridge on standardized features."
-    ridge = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-1, 5, 13)))
-    return ridge.fit(features[train], scores[train]).predict(features)
+STRENGTHS = tuple(np.logspace(-1, 5, 13)) # of the ridge, that are tried
+
+def spectrum(x:np.ndarray # (n, p), centred
+            )->tuple[np.ndarray, np.ndarray]: # left singular vectors (n, r), squared singular values (r,)
+    "What ridge regression needs of a matrix, by way of the smaller of its two products with itself."
+    wide = x.shape[0] <= x.shape[1]
+    power, vectors = np.linalg.eigh(x @ x.T if wide else x.T @ x)
+    kept = power > 1e-9*power.max(initial=1e-300)
+    power, vectors = power[kept], vectors[:, kept]
+    return (vectors if wide else x @ vectors/np.sqrt(power)), power
+
+def left_out_residuals(u:np.ndarray, power:np.ndarray, # from `spectrum`
+                       y:np.ndarray, # (n,), centred
+                       groups:np.ndarray, # (n,) what is left out together
+                       strength:float)->np.ndarray: # (n,) errors of the ridge that did not see the group
+    "Leave-one-group-out residuals of ridge regression with an intercept."
+    shrink = power/(power + strength)
+    residuals = y - u @ (shrink*(u.T @ y))
+    out = residuals/(1 - 1/len(y) - u**2 @ shrink)
+    names, place, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    for number in np.flatnonzero(sizes > 1):
+        rows = np.flatnonzero(place == number)
+        out[rows] = np.linalg.solve(np.eye(len(rows)) - 1/len(y) - (u[rows]*shrink) @ u[rows].T, residuals[rows])
+    return out
+
+# %% ../nbs/05_finetune.ipynb #bcd1705f
+def linear_probe(features:np.ndarray, # (N, D)
+                 scores:np.ndarray, train:np.ndarray, # (N,); row positions
+                 groups:np.ndarray|None=None, # (N,) of `split_groups`; None where no two rows belong together
+                 strengths=STRENGTHS, forms=(np.asarray, signed_root))->np.ndarray: # (N,) predictions for all rows
+    "Ridge on standardized features, its strength and the form of the features chosen inside the training part."
+    inside = np.arange(len(train)) if groups is None else groups[train]
+    fits = [_ridge(form(features), scores, train, inside, strengths) for form in forms]
+    return min(fits, key=lambda fit: fit[0])[1]
+
+def _ridge(features, scores, train, inside, strengths): # mean squared left-out error, predictions for all rows
+    scaler = StandardScaler().fit(features[train].astype(np.float64))
+    x, y = scaler.transform(features[train].astype(np.float64)), scores[train] - scores[train].mean()
+    u, power = spectrum(x)
+    error, strength = min((np.square(left_out_residuals(u, power, y, inside, a)).mean(), a) for a in strengths)
+    weights = x.T @ (u @ ((u.T @ y)/(power + strength)))
+    return error, scaler.transform(features.astype(np.float64)) @ weights + scores[train].mean()
 
 # %% ../nbs/05_finetune.ipynb #fb4e3df4
-def score_loss(logits:torch.Tensor, # (B,) before the sigmoid
-               scores:torch.Tensor # (B,) in [0, 1]
-              )->torch.Tensor: # scalar
-    "Mean absolute error plus one minus PLCC of the batch."
-    predicted = torch.sigmoid(logits)
-    return F.l1_loss(predicted, scores) + 1 - F.cosine_similarity(predicted - predicted.mean(), scores - scores.mean(), dim=0)
+def svr_probe(features:np.ndarray, scores:np.ndarray, train:np.ndarray, groups:np.ndarray|None=None)->np.ndarray: # as `linear_probe`
+    "Support vector regression, Gaussian kernel, constants by three folds inside the training part."
+    grid = {"svr__C": (.1, 1., 10.), "svr__gamma": (.01, .05)}
+    inside = (np.arange(len(features)) if groups is None else groups)[train]
+    folds, machine = min(3, len(np.unique(inside))), make_pipeline(StandardScaler(), SVR(epsilon=.05))
+    if folds < 2: return machine.fit(features[train], scores[train]).predict(features) # nothing to choose by
+    search = GridSearchCV(machine, grid, cv=GroupKFold(folds), scoring="neg_mean_squared_error")
+    return search.fit(features[train], scores[train], groups=inside).predict(features)
+
+PROBES = dict(ridge=linear_probe, svr=svr_probe) # what reads frozen features
+
+# %% ../nbs/05_finetune.ipynb #af6d1ec2
+def _unit(values): # mean 0, length 1
+    return F.normalize(values - values.mean(), dim=0, eps=1e-8)
+
+def l1_quality(predicted, scores): return F.l1_loss(predicted, scores)
+def plcc_quality(predicted, scores): return (1 - (_unit(predicted)*_unit(scores)).sum())/2
+def norm_in_norm(predicted, scores): return (_unit(predicted) - _unit(scores)).abs().sum()/(2*len(scores)**.5)
+def score_loss(predicted, scores): return l1_quality(predicted, scores) + 2*plcc_quality(predicted, scores)
+
+QUALITY_LOSSES = {"l1+plcc": score_loss, "l1": l1_quality, "plcc": plcc_quality, "norm-in-norm": norm_in_norm} # of (B,) predictions and scores in [0, 1]
+SCALE_FREE = ("plcc", "norm-in-norm")
+
+def quality_loss(name:str)->callable: # (logits, scores) to a scalar
+    "A loss by name, on what comes before the sigmoid."
+    if name not in QUALITY_LOSSES: raise AttiqaError(f"no loss {name!r}; there are {', '.join(QUALITY_LOSSES)}")
+    return lambda logits, scores: QUALITY_LOSSES[name](torch.sigmoid(logits), scores)
 
 # %% ../nbs/05_finetune.ipynb #5cdd74db
 class QualityHead(torch.nn.Module):
@@ -83,92 +116,170 @@ class QualityHead(torch.nn.Module):
 
 class QualityNet(torch.nn.Module):
     "The whole network, as fastai trains it."
-    def __init__(self, net:AttributeNet): super().__init__(); self.net = net
-    def forward(self, x): return self.net.regressor(self.net.features(x))[:, 0]
-
-# %% ../nbs/05_finetune.ipynb #a6467d79
-def fit_quality(model:torch.nn.Module, # QualityHead or QualityNet
-                train, valid, # datasets of (input, score)
-                epochs:int, batch:int, rate:float):
-    "Train with fastai's one-cycle; the last epoch's weights are kept, none is chosen on the test part."
-    loaders = DataLoaders(DataLoader(train, bs=batch, shuffle=True, drop_last=len(train) > batch), DataLoader(valid, bs=batch))
-    learner = Learner(loaders, model, loss_func=score_loss, wd=.01)
-    with learner.no_bar(), learner.no_logging(): learner.fit_one_cycle(epochs, rate)
-    model.eval()
+    def __init__(self, net:AttributeNet, bf16:bool=False): super().__init__(); self.net, self.bf16 = net, bf16
+    def forward(self, x):
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16): features = self.net.features(x)
+        return self.net.regressor(features)[:, 0]
 
 # %% ../nbs/05_finetune.ipynb #73a3a939
+class BestEpoch(TrackerCallback):
+    "Keep the weights of the epoch with the highest SRCC on the validation images."
+    def __init__(self): super().__init__(monitor="spearmanr", comp=np.greater)
+    def after_epoch(self):
+        super().after_epoch()
+        if self.new_best: self.kept, self.kept_epoch = {k: v.clone() for k, v in self.model.state_dict().items()}, self.epoch
+    def after_fit(self):
+        if hasattr(self, "kept"): self.model.load_state_dict(self.kept)
+
+def set_aside(groups:np.ndarray, train:np.ndarray, # (N,); row positions
+              share:float, seed:int)->tuple[np.ndarray, np.ndarray]: # row positions: learnt from, set aside; none for a share of 0
+    "A validation part inside the training part, by group."
+    if not share: return train, train[:0]
+    splitter = GroupShuffleSplit(1, test_size=share, random_state=stable_seed("set aside", seed) % 2**32)
+    learn, aside = next(splitter.split(train, groups=groups[train]))
+    return np.sort(train[learn]), np.sort(train[aside])
+
+# %% ../nbs/05_finetune.ipynb #c7199e44
+def fit_quality(model:torch.nn.Module, # QualityHead or QualityNet
+                train, valid, # datasets of (input, score); valid may be empty
+                epochs:int, batch:int, rate:float, loss:str="l1+plcc", # in QUALITY_LOSSES
+                choose:str="last" # epoch whose weights are kept: 'last', or 'best' on valid
+               )->pd.DataFrame: # a row an epoch: train_loss, valid_loss, srcc on valid
+    "Train with fastai's one-cycle; the model ends in evaluation mode."
+    if choose not in ("last", "best"): raise AttiqaError(f"choose is {choose!r}; it is 'last' or 'best'")
+    if choose == "best" and not len(valid): raise AttiqaError("the best epoch is chosen on images set aside; give held above 0")
+    watched = valid if len(valid) else train[:batch] if isinstance(train, list) else train.first(batch) # fastai wants something to watch
+    loaders = DataLoaders(DataLoader(train, bs=batch, shuffle=True, drop_last=len(train) > batch), DataLoader(watched, bs=batch))
+    learner = Learner(loaders, model, loss_func=quality_loss(loss), wd=.01, metrics=SpearmanCorrCoef(), cbs=[BestEpoch()] if choose == "best" else [])
+    with learner.no_bar(), learner.no_logging(): learner.fit_one_cycle(epochs, rate)
+    model.eval()
+    log = pd.DataFrame(learner.recorder.values, columns=["train_loss", "valid_loss", "srcc"]).rename_axis("epoch").reset_index()
+    return log if len(valid) else log.assign(valid_loss=np.nan, srcc=np.nan)
+
+# %% ../nbs/05_finetune.ipynb #59f90c96
 def rows_of(features:torch.Tensor, scores:np.ndarray, rows:np.ndarray)->list: # of (features, score)
     return [(features[i], torch.tensor(scores[i], dtype=torch.float32)) for i in rows]
 
 class ScoredCrops:
     "Random crops of scored images, mirrored half of the time: (pixels, score)."
-    def __init__(self, data:ScoredImages, rows:np.ndarray, crop:int, seed:int): self.data, self.rows, self.crop, self.seed, self.drawn = data, rows, crop, seed, 0
+    def __init__(self, data:ScoredImages, rows:np.ndarray, crop:int, seed:int, look:str="whole"): # look: before cropping, one view
+        self.data, self.rows, self.crop, self.seed, self.look, self.drawn = data, rows, crop, seed, look, 0
+    def first(self, count): return ScoredCrops(self.data, self.rows[:count], self.crop, self.seed, self.look)
     def __len__(self): return len(self.rows)
     def __getitem__(self, i:int):
         self.drawn += 1
-        x, rng = self.data.pixels(self.rows[i]), generator("finetune", self.seed, self.drawn)
+        x, rng = enlarge(looks(self.data.pixels(self.rows[i]), self.look)[0], self.crop), generator("finetune", self.seed, self.drawn)
         top, left = (int(rng.integers(0, n - self.crop + 1)) for n in x.shape[1:])
         x = x[:, top:top + self.crop, left:left + self.crop]
         return (x if rng.random() < .5 else x.flip(-1)), torch.tensor(self.data.scores[self.rows[i]], dtype=torch.float32)
 
-# %% ../nbs/05_finetune.ipynb #6b6bbf65
-def fit_head(net:AttributeNet, features:torch.Tensor, scores:np.ndarray, train:np.ndarray, test:np.ndarray, epochs:int, batch:int, rate:float)->np.ndarray: # (N,) predictions
+# %% ../nbs/05_finetune.ipynb #ac668758
+@torch.no_grad()
+def match_scale(net:AttributeNet, logits:torch.Tensor, scores:np.ndarray): # (n,) of training images
+    "Least squares from the regressor's logits to those of the scores, folded into its last layer."
+    target = torch.logit(torch.as_tensor(scores, dtype=torch.float32).clamp(.01, .99))
+    gain = ((logits - logits.mean())*(target - target.mean())).sum()/(logits - logits.mean()).square().sum().clamp(min=1e-8)
+    last = net.regressor[-1]
+    last.weight.mul_(gain); last.bias.mul_(gain).add_(target.mean() - gain*logits.mean())
+
+def fit_head(net:AttributeNet, features:torch.Tensor, # (N, 5*embedding) of the heads
+             scores:np.ndarray, train:np.ndarray, aside:np.ndarray, # row positions: learnt from, set aside
+             epochs:int, batch:int, rate:float, loss:str="l1+plcc", choose:str="last")->np.ndarray: # (N,) predictions
     "Train the regressor on frozen features; the features are standardized first and the scaling folded into its weights."
     mean, std = features[train].mean(0), features[train].std(0).clamp(min=1e-4)
     scaled = (features - mean)/std
-    fit_quality(QualityHead(net), rows_of(scaled, scores, train), rows_of(scaled, scores, test), epochs, batch, rate)
+    fit_quality(QualityHead(net), rows_of(scaled, scores, train), rows_of(scaled, scores, aside), epochs, batch, rate, loss, choose)
     with torch.no_grad():
         first = net.regressor[0]
         first.bias.sub_(first.weight @ (mean/std)); first.weight.div_(std)
+        if loss in SCALE_FREE: match_scale(net, net.regressor(features[train])[:, 0], scores[train])
         return torch.sigmoid(net.regressor(features)[:, 0]).numpy()
 
-# %% ../nbs/05_finetune.ipynb #c7199e44
+# %% ../nbs/05_finetune.ipynb #3b45df67
 @torch.no_grad()
-def predict_quality(net:AttributeNet, data:ScoredImages, rows:np.ndarray)->np.ndarray: # (len(rows),) in [0, 1]
-    "Quality of whole images, one at a time."
-    return np.array([net.eval().quality(data.pixels(i)[None]).item() for i in rows])
+def predict_quality(net:AttributeNet, data:ScoredImages, rows:np.ndarray, look:str="whole")->np.ndarray: # (len(rows),) in [0, 1]
+    "Quality of images, the mean over their views."
+    net.eval()
+    return np.array([np.mean([net.quality(view[None].to(net.gain.device)).item() for view in looks(data.pixels(i), look)]) for i in rows])
+
+def fit_network(net:AttributeNet, data:ScoredImages, train:np.ndarray, aside:np.ndarray, # row positions: learnt from, set aside
+                epochs:int, batch:int, rate:float, crop:int, loss:str="l1+plcc", choose:str="last", look:str="whole", seed:int=0,
+                bf16:str="auto" # 16-bit arithmetic: yes, no, or auto: on a GPU
+               )->pd.DataFrame: # see `fit_quality`
+    "Train the whole network on crops."
+    before = look.split("+")[0] if look.startswith("short") else "whole"
+    model = QualityNet(net.requires_grad_(True), use_gpu(bf16, net.gain.device))
+    log = fit_quality(model, ScoredCrops(data, train, crop, seed, before), ScoredCrops(data, aside, crop, seed, before), epochs, batch, rate, loss, choose)
+    if loss in SCALE_FREE:
+        some = np.sort(generator("scale", seed).permutation(train)[:256])
+        match_scale(net, torch.logit(torch.tensor(predict_quality(net, data, some, look), dtype=torch.float32).clamp(1e-6, 1 - 1e-6)), data.scores[some])
+    return log
 
 # %% ../nbs/05_finetune.ipynb #1f1b9030
 def _rows(method, split, data, test, predicted): # predictions of a test part, on the native scale
     span = lambda values: data.low + (data.high - data.low)*np.asarray(values)
     return pd.DataFrame(dict(method=method, split=split, row=test, truth=span(data.scores[test]), prediction=span(predicted)))
 
-def results_of(predictions:pd.DataFrame)->pd.DataFrame: # a row a method and split: srcc, plcc, images
+def results_of(predictions:pd.DataFrame)->pd.DataFrame: # a row a method and split: what `agreement` gives, and images
     "Metrics of every test part."
-    one = lambda g: pd.Series(dict(srcc=srcc(g.prediction, g.truth), plcc=plcc(g.prediction, g.truth), images=len(g)))
+    one = lambda g: pd.Series(agreement(g.prediction, g.truth) | dict(images=len(g)))
     return predictions.groupby(["method", "split"])[["prediction", "truth"]].apply(one).reset_index()
+
+# %% ../nbs/05_finetune.ipynb #69514b4f
+def today()->str: # YYYY-MM-DD, in UTC
+    "The date that a model file states."
+    return datetime.fromtimestamp(float(os.environ.get("SOURCE_DATE_EPOCH") or time.time()), timezone.utc).date().isoformat()
 
 # %% ../nbs/05_finetune.ipynb #a51ff337
 def finetune(run:str=EMBEDDED, # run directory
-             dataset:str="surrogate", # 'surrogate' (no human scores), 'clive' or 'biq2021'
+             dataset:str="surrogate", # 'surrogate' (no human scores), or a name in READERS: 'clive', 'koniq10k', ...
              data:str="", # folder of the dataset; unused for the surrogate set
              source:str="embedded", # images of the surrogate set
              count:int=100, # images of the surrogate set
              size:int=160, # pixels a side of the surrogate set's images
-             splits:int=5, # random 80/20 splits of the linear probe; the regressor trains on the first
+             splits:int=5, # random 80/20 splits of the linear probe; the release's own split where it has one
+             tuned:int=1, # the first splits, on which the regressor and the whole network are trained; the first one's network is saved
              epochs:int=40, # of the regressor on frozen features
              full_epochs:int=0, # then of the whole network; 0 keeps the attribute heads as they are
+             loss:str="l1+plcc", # of regressor and network: l1+plcc, l1, plcc, norm-in-norm
+             choose:str="last", # epoch whose weights are kept: 'last', or 'best' on the images set aside; the test part never chooses
+             held:float=0., # share of the training part that is set aside
+             look:str="whole", # at whole images: whole, short:N, crops:K:N, joined by +; see 00h
              crop:int=128, # pixels a side of a training crop, whole network
-             batch:int=64,
+             batch:int=64, # rows in a batch; at most 16 crops, whole network
              rate:float=2e-3, # highest learning rate; a tenth of it for the whole network
+             bf16:str="auto", # 16-bit arithmetic while the whole network is trained: yes, no, or auto: on a GPU
+             workers:int=0, # processes that load images for the frozen features
              seed:int=0)->Path: # model.safetensors
     "Fine-tune the pretrained network for quality and report it on held-out images."
     settings, place = dict(locals()), run_path(run)/"finetuned"/dataset
+    quality_loss(loss)
     start = require(run_path(run)/"pretrained.safetensors", source, lambda: pretrain(run=run, seed=seed), "04_pretrain")
-    seed_all("finetune", seed)
-    net, images = load_model(start), surrogate_images(source, count, size, seed) if dataset == "surrogate" else scored_images(dataset, data)
-    features, parts = frozen_features(net, images), list(repeated_splits(images.table, splits, seed=seed))
-    train, test = parts[0]
-    predictions = [_rows("linear probe", k, images, test_k, linear_probe(features.numpy(), images.scores, train_k)[test_k]) for k, (train_k, test_k) in enumerate(parts)]
-    predictions.append(_rows("regressor", 0, images, test, fit_head(net, features, images.scores, train, test, epochs, batch, rate)[test]))
-    if full_epochs:
-        fit_quality(QualityNet(net), ScoredCrops(images, train, crop, seed), ScoredCrops(images, test, crop, seed), full_epochs, min(batch, 16), rate/10)
-        predictions.append(_rows("whole network", 0, images, test, predict_quality(net, images, test)))
+    images = surrogate_images(source, count, size, seed) if dataset == "surrogate" else scored_images(dataset, data)
+    frozen = network_model(load_model(start), "pretrained")
+    features = frozen_features(frozen, images, look, workers)[:, frozen.parts["heads"]]
+    groups, parts = split_groups(images.table), kept_splits(place/"splits.parquet", images.table, splits, seed=seed)
+    predictions = [_rows("linear probe", k, images, test, linear_probe(features, images.scores, train, groups)[test]) for k, (train, test) in enumerate(parts)]
+    for k, (train, test) in reversed([*enumerate(parts[:tuned])]): # the first comes last: its network stays
+        net, more = _tune(start, images, features, train, test, groups, k, settings)
+        predictions += more
     table = pd.concat(predictions, ignore_index=True)
     results = results_of(table)
     write_parquet(place/"predictions.parquet", table), write_parquet(place/"results.parquet", results)
     median = results.groupby("method").srcc.median().round(4).to_dict()
-    scores = dict(dataset=dataset, low=images.low, high=images.high, human=dataset != "surrogate", srcc=median)
+    scores = dict(dataset=dataset, low=images.low, high=images.high, human=dataset != "surrogate", date=today(), srcc=median)
     path = save_model(net, place/"model.safetensors", net.card | dict(name=f"finetuned on {dataset}", scores=scores))
     record(run, "finetune" if dataset == "surrogate" else f"finetune {dataset}", settings, srcc=median)
     return path
+
+# %% ../nbs/05_finetune.ipynb #51e9ba7a
+def _tune(start, images, features, train, test, groups, split, o): # o: the stage's settings; network, tables of predictions
+    seed_all("finetune", o["seed"])
+    net, features = load_model(start), torch.from_numpy(features)
+    learn, aside = set_aside(groups, train, o["held"], o["seed"])
+    how = dict(loss=o["loss"], choose=o["choose"])
+    found = [_rows("regressor", split, images, test, fit_head(net, features, images.scores, learn, aside, o["epochs"], o["batch"], o["rate"], **how)[test])]
+    if o["full_epochs"]:
+        fit_network(net, images, learn, aside, o["full_epochs"], min(o["batch"], 16), o["rate"]/10, o["crop"], **how, look=o["look"], seed=o["seed"], bf16=o["bf16"])
+        found.append(_rows("whole network", split, images, test, predict_quality(net, images, test, o["look"])))
+    return net, found

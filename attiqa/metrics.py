@@ -6,6 +6,7 @@
 from __future__ import annotations
 import warnings
 from contextlib import contextmanager
+from itertools import combinations
 from typing import Callable
 import numpy as np, pandas as pd
 from scipy import stats
@@ -15,8 +16,10 @@ from sklearn.metrics import roc_curve
 from .core import ATTRIBUTES, AttiqaError, generator
 
 # %% auto #0
-__all__ = ['srcc', 'krcc', 'plcc', 'rmse', 'logistic', 'logistic_map', 'logistic_plcc', 'bootstrap_interval', 'pair_agreement',
-           'ladder_srcc', 'l_test', 'd_test', 'p_test', 'selectivity', 'selectivity_ratio']
+__all__ = ['srcc', 'krcc', 'plcc', 'rmse', 'logistic', 'logistic_map', 'logistic_plcc', 'logistic_rmse', 'agreement',
+           'bootstrap_interval', 'median_over_splits', 'split_noise', 'paired_wilcoxon', 'holm', 'compare_methods',
+           'stated_difference', 'pair_agreement', 'ladder_srcc', 'l_test', 'd_test', 'p_test', 'selectivity',
+           'selectivity_ratio']
 
 # %% ../nbs/00e_metrics.ipynb #14697a28
 @contextmanager
@@ -99,6 +102,23 @@ def logistic_plcc(prediction, truth)->float: # as in `srcc`
     fitted = plcc(mapped, truth) if np.ptp(mapped) else 0.
     return sign*max(abs(plain), fitted)
 
+# %% ../nbs/00e_metrics.ipynb #f7f293f1
+def logistic_rmse(prediction, truth)->float: # as in `srcc`
+    "RMSE after the VQEG logistic, or after the straight line where that does better; in units of truth."
+    prediction, truth = _paired(prediction, truth)
+    spread = float(truth.std())
+    with _quiet(): plain = plcc(prediction, truth)
+    if np.isnan(plain): return plain if spread else 0.
+    if plain <= 0: return spread
+    return min(rmse(logistic_map(prediction, truth), truth), spread*float(np.sqrt(1 - min(1., plain)**2)))
+
+def agreement(prediction, truth)->dict: # as in `srcc`; of float
+    "All that the field reports: srcc, krcc, plcc, plcc_logistic, and rmse after the logistic; NaN with a warning for a constant score."
+    if np.ptp(_paired(prediction, truth)[0]) == 0: warnings.warn("a constant prediction: no agreement is defined", RuntimeWarning, stacklevel=2)
+    with _quiet():
+        return dict(srcc=srcc(prediction, truth), krcc=krcc(prediction, truth), plcc=plcc(prediction, truth),
+                    plcc_logistic=logistic_plcc(prediction, truth), rmse=logistic_rmse(prediction, truth))
+
 # %% ../nbs/00e_metrics.ipynb #4fabe708
 def bootstrap_interval(statistic:Callable, # arrays of one length to a number
                        *arrays, # drawn together along their first axis
@@ -114,6 +134,66 @@ def bootstrap_interval(statistic:Callable, # arrays of one length to a number
         values = [statistic(*(array[rows] for array in arrays)) for rows in drawn]
         low, high = np.nanquantile(values, [(1 - level)/2, (1 + level)/2])
     return float(low), float(high)
+
+# %% ../nbs/00e_metrics.ipynb #048cb540
+def median_over_splits(values, # (N,) a metric, one a split
+                       level:float=.95, draws:int=2000, seed:int=0 # of the bootstrap over splits
+                      )->dict: # median, low, high, splits
+    "Median with its bootstrap interval; NaN with a warning where a split has none, no interval for one split."
+    values = np.asarray(values, dtype=np.float64)
+    if values.ndim != 1 or not len(values): raise AttiqaError(f"values of shape {values.shape} must be (N,), one a split")
+    if (bad := int((~np.isfinite(values)).sum())):
+        warnings.warn(f"{bad} of {len(values)} splits have no value: neither has their median", RuntimeWarning, stacklevel=2)
+    nothing = float("nan")
+    low, high = (nothing, nothing) if bad or len(values) < 2 else bootstrap_interval(np.median, values, draws=draws, level=level, seed=seed)
+    return dict(median=nothing if bad else float(np.median(values)), low=low, high=high, splits=len(values))
+
+# %% ../nbs/00e_metrics.ipynb #0da60629
+def split_noise(values, # (N,) a metric, or a difference of two, one a split
+                test:float=.2 # share of the images in the test part
+               )->float: # 0 or more, in units of the values; NaN for one split
+    "Standard error over overlapping random splits (Nadeau and Bengio 2003)."
+    values = _numbers(values)
+    if len(values) < 2: return float("nan")
+    return float(values.std(ddof=1)*np.sqrt(1/len(values) + test/(1 - test)))
+
+# %% ../nbs/00e_metrics.ipynb #293ce263
+def paired_wilcoxon(first, second)->float: # two (N,), one a split; p in [0, 1]
+    "Two-sided p of Wilcoxon's signed-rank test; 1 where all are equal."
+    first, second = _paired(first, second)
+    if np.all(first == second): return 1.
+    with _quiet(): return float(stats.wilcoxon(first, second).pvalue)
+
+def holm(p # (N,) p-values
+        )->np.ndarray: # (N,) corrected, at most 1
+    "Holm's step-down correction."
+    p = _numbers(p)
+    order = np.argsort(p)
+    stepped = np.minimum(1, np.maximum.accumulate(p[order]*np.arange(len(p), 0, -1)))
+    return stepped[np.argsort(order)]
+
+# %% ../nbs/00e_metrics.ipynb #62ad6256
+def compare_methods(results:pd.DataFrame, # columns method, split and the metric, a row a method and split
+                    metric:str="srcc",
+                    test:float=.2 # share of the images in the test part
+                   )->pd.DataFrame: # a row a pair: method, other, difference, low, high, noise, wins, splits, p, p_holm, stated
+    "Every pair of methods on their common splits, the noise beside the difference."
+    table = results.pivot_table(index="split", columns="method", values=metric, sort=False, dropna=False, aggfunc=list)
+    ragged = [method for method in table if not all(isinstance(v, list) and len(v) == 1 for v in table[method])]
+    if ragged: raise AttiqaError(f"{ragged[0]} was not run once on each of the {len(table)} splits; compare methods on the same splits")
+    table, rows = table.map(lambda values: values[0]).astype(float), []
+    for method, other in combinations(table, 2):
+        change = table[method] - table[other]
+        found = median_over_splits(change)
+        rows.append(dict(method=method, other=other, difference=found["median"], low=found["low"], high=found["high"], noise=split_noise(change, test),
+                         wins=int((change > 0).sum()), splits=len(change), p=paired_wilcoxon(table[method], table[other])))
+    if not rows: raise AttiqaError("one method has nothing to be compared with")
+    found = pd.DataFrame(rows).assign(p_holm=lambda t: holm(t.p))
+    return found.assign(stated=[stated_difference(r.difference, r.noise, r.splits, r.p) for r in found.itertuples()])
+
+def stated_difference(difference:float, noise:float, splits:int, p:float)->str: # for a table or a caption
+    "A difference, never without its noise: '+0.031 ± 0.012 (10 splits, p 0.002)'."
+    return f"{difference:+.3f} ± {noise:.3f} ({splits} splits, p {p:.3f})"
 
 # %% ../nbs/00e_metrics.ipynb #7db6e5fe
 def pair_agreement(score, # (N,)

@@ -1,0 +1,5 @@
+"Have AGIQA-3K on disk, checked and indexed: python data_scripts/agiqa3k.py FOLDER (--help says more)."
+import sys
+from attiqa.download import main
+
+if __name__ == "__main__": sys.exit(main("agiqa3k"))

@@ -1,0 +1,5 @@
+"Have CLIVE on disk, checked and indexed: python data_scripts/clive.py FOLDER (--help says more)."
+import sys
+from attiqa.download import main
+
+if __name__ == "__main__": sys.exit(main("clive"))

@@ -1,0 +1,5 @@
+"Have FLIVE on disk, checked and indexed: python data_scripts/flive.py FOLDER (--help says more)."
+import sys
+from attiqa.download import main
+
+if __name__ == "__main__": sys.exit(main("flive"))

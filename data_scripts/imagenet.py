@@ -1,0 +1,5 @@
+"Have ImageNet, or any archive of folders of images, on disk, checked and indexed: python data_scripts/imagenet.py FOLDER (--help says more)."
+import sys
+from attiqa.download import main
+
+if __name__ == "__main__": sys.exit(main("imagenet"))

@@ -1,0 +1,5 @@
+"Have Imagenette, ten classes of ImageNet, on disk, checked and indexed: python data_scripts/imagenette.py FOLDER (--help says more)."
+import sys
+from attiqa.download import main
+
+if __name__ == "__main__": sys.exit(main("imagenette"))

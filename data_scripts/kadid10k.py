@@ -1,0 +1,5 @@
+"Have KADID-10k on disk, checked and indexed: python data_scripts/kadid10k.py FOLDER (--help says more)."
+import sys
+from attiqa.download import main
+
+if __name__ == "__main__": sys.exit(main("kadid10k"))

@@ -1,0 +1,5 @@
+"Have LIVE (release 2) on disk, checked and indexed: python data_scripts/live.py FOLDER (--help says more)."
+import sys
+from attiqa.download import main
+
+if __name__ == "__main__": sys.exit(main("live"))

@@ -1,0 +1,5 @@
+"Have TID2013 on disk, checked and indexed: python data_scripts/tid2013.py FOLDER (--help says more)."
+import sys
+from attiqa.download import main
+
+if __name__ == "__main__": sys.exit(main("tid2013"))

@@ -1,0 +1,32 @@
+"Put what stage 06 measured on people's scores into the package: python tools/measured.py RUN..."
+import inspect, shlex, sys
+import pandas as pd
+from attiqa.benchmark import MEASURED, benchmark
+from attiqa.core import atomic, read_json, run_path, write_json
+
+NOTES = ["CLIVE: 542 of its 1,162 images are re-encoded (JPEG, quality 95, 4:4:4) from the release's BMP files, so its figures differ a little from the originals'.",
+         "BIQ2021: 2,000 images of the official train part, split at random; not the official test split.",
+         "Networks of the kit here are the shipped stand-ins (resnet10t, some thousand unlabelled photographs), not the paper's model."]
+
+def command(settings): # of a run's record: what differs from the defaults
+    defaults = {name: p.default for name, p in inspect.signature(benchmark).parameters.items()}
+    words = [word for name, value in settings.items() if value != defaults[name] for word in ("-r" if isinstance(value, str) else "-p", name, str(value))]
+    return shlex.join(["papermill", "nbs/06_benchmark.ipynb", "out.ipynb", *words])
+
+def tables(run): # protocols, label_free, selectivity of one run; a run that fine-tunes gives that alone
+    place, settings = run_path(run)/"results", read_json(run_path(run)/"run.json")["benchmark"]["settings"]
+    found = {name: pd.read_parquet(place/f"{file}.parquet") if (place/f"{file}.parquet").is_file() else pd.DataFrame()
+             for name, file in dict(protocols="benchmark", label_free="label_free", selectivity="selectivity").items()}
+    if settings["tuned_splits"]: found["protocols"] = found["protocols"].query("part == 'whole network'")
+    return found
+
+def main(runs):
+    records = [read_json(run_path(run)/"run.json")["benchmark"] for run in runs]
+    every = [tables(run) for run in runs]
+    for name in ("protocols", "label_free", "selectivity"):
+        table = pd.concat([t[name] for t in every if len(t[name])], ignore_index=True).round(4)
+        with atomic(MEASURED/f"{name}.csv") as part: table.to_csv(part, index=False, lineterminator="\n")
+        print(name, len(table))
+    write_json(MEASURED/"about.json", dict(notes=NOTES, commands=[command(r["settings"]) for r in records], finished=records[-1]["finished"], versions=records[-1]["versions"]))
+
+if __name__ == "__main__": main(sys.argv[1:]) if sys.argv[1:] else sys.exit("name the run directories")
