@@ -5,9 +5,10 @@
 # %% ../nbs/10a_cli.ipynb #6c744c34
 from __future__ import annotations
 import csv, glob, io, json, math, os, sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import Annotated
 import typer
@@ -16,19 +17,26 @@ from . import __version__
 from .core import ATTRIBUTES, AttiqaError, atomic
 
 # %% auto #0
-__all__ = ['NUMBERS', 'CSV', 'JSON', 'TABLE', 'DASH', 'app', 'HELP', 'UsageError', 'expand', 'printable', 'Format', 'values',
-           'csv_record', 'json_record', 'table_record', 'write_records', 'check_target', 'check_targets', 'opened',
-           'score_words', 'root', 'say', 'score_command', 'main']
+__all__ = ['NUMBERS', 'CSV', 'JSON', 'TABLE', 'DASH', 'app', 'HELP', 'REPORT', 'EXPORT', 'PROPOSE', 'RANK', 'REPRODUCE',
+           'UsageError', 'expand', 'printable', 'Format', 'values', 'csv_record', 'json_record', 'table_record',
+           'write_records', 'check_target', 'check_targets', 'opened', 'write_parquet_table', 'Outputs', 'write_files',
+           'score_words', 'root', 'say', 'score_command', 'map_place', 'map_writer', 'report_command', 'export_command',
+           'relabel_command', 'read_words', 'propose_command', 'rank_command', 'reproduce_command', 'verify_command',
+           'main']
 
 # %% ../nbs/10a_cli.ipynb #df5279ca
 def expand(given:str # a word of the command line
-          )->tuple[list[str], str]: # paths; the reason where there are none
-    "Pictures that one word stands for."
-    from attiqa.images import find_images
-    pattern = glob.has_magic(given) and not os.path.lexists(given)
+          )->Iterator[tuple[str, str]]: # path, ''; or the word, and the reason why it stands for nothing
+    "Pictures that one word stands for, walked as they are asked for."
+    from attiqa.sources import walk_folder
+    try: pattern = glob.has_magic(given) and not os.path.lexists(given)
+    except ValueError: pattern = False # a zero byte
     found = sorted(glob.glob(given, recursive=True)) if pattern else [given]
-    files = [str(file) for path in found for file in (find_images(path) if os.path.isdir(path) else [path])]
-    return files, "" if files else "is a pattern that matches no file" if not found else "is a folder without images"
+    inside = lambda path: (str(Path(path)/name) for name in walk_folder(path)) if os.path.isdir(path) else [path]
+    files = chain.from_iterable(map(inside, found))
+    first = next(files, None)
+    if first is None: yield given, "is a folder without images" if found else "is a pattern that matches no file"
+    else: yield from ((file, "") for file in chain([first], files))
 
 # %% ../nbs/10a_cli.ipynb #8556036a
 def printable(text:str)->str: # one line, no control characters
@@ -47,9 +55,9 @@ class Format:
 NUMBERS = ("quality", *ATTRIBUTES)
 
 # %% ../nbs/10a_cli.ipynb #0d7f75df
-def values(score)->dict: # None where there is no number
-    "The record of a score, its fields in order."
-    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in asdict(score).items()}
+def values(score)->dict: # see `journal.values`
+    from attiqa.journal import values
+    return values(score)
 
 def csv_record(score)->str:
     line = io.StringIO()
@@ -70,15 +78,13 @@ TABLE = Format(table_record, "  ".join((*NUMBERS, "path")) + "\n")
 # %% ../nbs/10a_cli.ipynb #21b1824b
 def write_records(scores:Iterable, # of Score
                   *outputs:tuple[Format, Callable] # each with a function that takes text
-                 )->list: # the scores that have an error
+                 )->Iterator: # the same scores, each when it is written
     "Write every record in every format as it comes."
-    failed = []
     for form, write in outputs: write(form.opening)
     for number, score in enumerate(scores):
         for form, write in outputs: write((form.between if number else "") + form.record(score))
-        if score.error: failed.append(score)
+        yield score
     for form, write in outputs: write(form.closing)
-    return failed
 
 # %% ../nbs/10a_cli.ipynb #5112ac50
 DASH = "'-' is standard output"
@@ -116,21 +122,72 @@ def opened(target:str # file, or '-' for standard output
     else:
         with atomic(Path(target).resolve()) as part, open(part, "wb") as file: yield lambda text: file.write(encode(text))
 
+# %% ../nbs/10a_cli.ipynb #48a4cd55
+def write_parquet_table(scores:Iterable, # of Score
+                        target:str, # file
+                        rows:int=10_000): # in a group
+    "Scores as Parquet, atomically, in constant memory."
+    import pyarrow as pa, pyarrow.parquet as pq
+    schema = pa.schema([("path", pa.string()), *((name, pa.float64()) for name in NUMBERS), ("error", pa.string())])
+    clean = lambda record: record | dict(path=record["path"].encode("utf-8", "backslashreplace").decode())
+    with atomic(Path(target).resolve()) as part, pq.ParquetWriter(part, schema) as writer:
+        records = map(clean, map(values, scores))
+        while group := list(islice(records, rows)): writer.write_table(pa.Table.from_pylist(group, schema))
+
 # %% ../nbs/10a_cli.ipynb #25d35d33
+@dataclass(frozen=True)
+class Outputs:
+    "Where scores go: a target for each format, '-' for standard output."
+    csv: str|None = None
+    json: str|None = None
+    parquet: str|None = None
+    def files(self)->dict[str, str]: return {name: target for name, target in vars(self).items() if target not in (None, "-")}
+    def shown(self)->Format|None: # on standard output; a table where nothing else is asked for
+        return next((form for form, target in ((CSV, self.csv), (JSON, self.json)) if target == "-"), None if self.files() else TABLE)
+    def check(self):
+        if self.parquet == "-": raise AttiqaError("--parquet wants a file; '-' takes only CSV or JSON")
+        check_targets(csv=self.csv, json=self.json, parquet=self.parquet)
+    def journal(self)->Path|None:
+        return next((Path(f"{target}.partial").resolve() for target in self.files().values()), None)
+
+# %% ../nbs/10a_cli.ipynb #f9c268cd
+def write_files(journal:Path, outputs:Outputs):
+    "Make the files from the journal, which is then removed."
+    from attiqa.journal import read_journal
+    for name, target in outputs.files().items():
+        if name == "parquet": write_parquet_table(read_journal(journal), target); continue
+        with opened(target) as write:
+            for _ in write_records(read_journal(journal), (dict(csv=CSV, json=JSON)[name], write)): pass
+    journal.unlink()
+
+# %% ../nbs/10a_cli.ipynb #90416e6c
 def score_words(words:list[str], # of the command line: files, folders, patterns
-                outputs:dict[str, Format], # by target
-                model:str # see `Scorer`
-               )->list: # the scores that have an error
+                outputs:Outputs, scorer, # a Scorer
+                resume:bool=False, # go on with the journal
+                also:Callable|None=None # see `Scorer.try_score`
+               )->int: # how many could not be scored
     "Score everything that the words stand for, and write it."
-    from attiqa.score import Scorer
-    expanded = [(word, *expand(word)) for word in words]
-    files = [file for word, found, _ in expanded for file in found or [word]]
-    reasons = {word: reason for word, _, reason in expanded if reason}
-    scorer, shown = Scorer(model), sys.stderr.isatty() and not ("-" in outputs and sys.stdout.isatty())
-    with ExitStack() as stack:
-        sinks = [(form, stack.enter_context(opened(target))) for target, form in outputs.items()]
-        scores = tqdm(scorer.stream(files), total=len(files), unit="image", disable=not shown, leave=False)
-        return write_records((replace(s, error=reasons.get(s.path, s.error)) for s in scores), *sinks)
+    from attiqa.core import file_hash
+    from attiqa.journal import journaled
+    reasons, rejected, form, journal = {}, 0, outputs.shown(), outputs.journal()
+    def listed():
+        for file, reason in chain.from_iterable(map(expand, words)):
+            if reason: reasons[file] = reason
+            yield file
+    def scored(files): return (replace(s, error=reasons.get(s.path, s.error)) for s in scorer.stream(files, also))
+    watched = sys.stderr.isatty() and not (form and sys.stdout.isatty())
+    made_by = dict(version=__version__, model=file_hash(scorer.path))
+    scores = journaled(journal, listed(), scored, made_by, resume) if journal else scored(listed())
+    try:
+        with opened("-") as write, tqdm(total=sum(1 for _ in listed()) if watched else None, unit="image", disable=not watched, leave=False) as bar:
+            for score in write_records(scores, *([(form, write)] if form else [])):
+                bar.update()
+                if score.error: rejected += 1; bar.clear(); say(f"{score.path}: {score.error}")
+        if journal: write_files(journal, outputs)
+    except KeyboardInterrupt:
+        if journal: say(f"what was scored is in {journal.name}; --resume goes on from there")
+        raise
+    return rejected
 
 # %% ../nbs/10a_cli.ipynb #8bda0582
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -153,10 +210,15 @@ Examples:
   attiqa score photo.jpg                     a table on the terminal
   attiqa score holiday 'more/**/*.png'       a folder; a pattern, quoted or not
   attiqa score holiday --csv scores.csv      a file, written when all is scored
+  attiqa score holiday --csv scores.csv --resume     go on where that was stopped
   attiqa score *.jpg --json - | jq .         standard output
+  attiqa score a.jpg --map maps              where in the picture, as maps/a.jpg.map.png
   attiqa score a.jpg --model runs/mine/finetuned/clive/model.safetensors
+  attiqa score holiday --model scorer.onnx   what attiqa export wrote; the fastest on a CPU
 
-The exit code is 0, or 1 where an image was rejected, or 2 for a wrong argument."""
+Until a file is whole, its scores are in FILE.partial, from which --resume goes on.
+
+The exit code is 0, or 1 where an image was rejected or an output failed, 2 for a wrong argument, 130 for Ctrl-C."""
 
 def say(message): print(f"attiqa: {printable(str(message))}", file=sys.stderr)
 
@@ -164,12 +226,198 @@ def say(message): print(f"attiqa: {printable(str(message))}", file=sys.stderr)
 def score_command(paths:Annotated[list[str], typer.Argument(metavar="PATH...", help="Image files, folders, patterns.")],
                   csv_file:Annotated[str|None, typer.Option("--csv", metavar="FILE", help=f"Write CSV; {DASH}.")]=None,
                   json_file:Annotated[str|None, typer.Option("--json", metavar="FILE", help=f"Write JSON; {DASH}.")]=None,
-                  model:Annotated[str, typer.Option(metavar="PATH", help="A scorer's safetensors file.")]="attiqa-mini"):
-    check_targets(csv=csv_file, json=json_file)
-    outputs = {target: form for target, form in ((csv_file, CSV), (json_file, JSON)) if target is not None}
-    rejected = score_words(paths, outputs or {"-": TABLE}, model)
-    for score in rejected: say(f"{score.path}: {score.error}")
+                  parquet_file:Annotated[str|None, typer.Option("--parquet", metavar="FILE", help="Write Parquet.")]=None,
+                  resume:Annotated[bool, typer.Option("--resume", help="Go on where a stopped run that wrote the same file had come.")]=False,
+                  maps:Annotated[str|None, typer.Option("--map", metavar="FOLDER", help="Write a sheet of quality maps for each image there.")]=None,
+                  model:Annotated[str, typer.Option(metavar="PATH", help="A scorer's safetensors or ONNX file.")]="attiqa-mini"):
+    outputs = Outputs(csv_file, json_file, parquet_file)
+    outputs.check()
+    if resume and not outputs.files(): raise AttiqaError("--resume wants the file to go on with: --csv, --json or --parquet FILE")
+    from attiqa.score import MINI, Scorer
+    scorer = Scorer(model)
+    if model != MINI: say(scorer.describe())
+    raise typer.Exit(int(bool(score_words(paths, outputs, scorer, resume, map_writer(scorer, maps)))))
+
+# %% ../nbs/10a_cli.ipynb #afdf238e
+def map_place(folder:str, path:str)->Path: # below the folder, whatever the path
+    "Where the map of a picture is written."
+    parts = [part for part in Path(path).parts if part not in ("..", os.sep) and not part.endswith((":", ":\\"))]
+    return Path(folder).joinpath(*parts[:-1], f"{os.fsencode(parts[-1])[:200].decode('utf-8', 'replace')}.map.png")
+
+def map_writer(scorer, folder:str|None)->Callable|None: # for `Scorer.try_score`
+    "What writes the sheet of maps of every picture."
+    if folder is None: return None
+    if Path(folder).exists() and not Path(folder).is_dir(): raise AttiqaError(f"--map {printable(folder)}: is not a folder")
+    from attiqa.maps import map_sheet
+    from attiqa.score import OnnxNet
+    if isinstance(scorer.net, OnnxNet): raise AttiqaError("--map wants the safetensors file; an exported scorer gives no maps")
+    def write(pixels, score):
+        with atomic(map_place(folder, score.path)) as part: map_sheet(pixels, scorer.quality_map(pixels)).save(part, "PNG")
+    return write
+
+# %% ../nbs/10a_cli.ipynb #6366a922
+REPORT = """Score photographs and write one page to look through them: gallery, histograms, worst and best, near-duplicates, maps, picks.
+
+\b
+Examples:
+  attiqa report holiday -o report.html
+  attiqa report holiday 'more/*.jpg' -o report.html --title 'Summer'
+
+The page needs no network and no other file. The exit code is 1 where an image was rejected; the page names it."""
+
+@app.command("report", help=REPORT)
+def report_command(paths:Annotated[list[str], typer.Argument(metavar="PATH...", help="Image files, folders, patterns.")],
+                   out:Annotated[str, typer.Option("--out", "-o", metavar="FILE", help="The page.")],
+                   title:Annotated[str|None, typer.Option(help="Title of the page.  [default: the first path]")]=None,
+                   model:Annotated[str, typer.Option(metavar="PATH", help="A scorer's safetensors file.")]="attiqa-mini"):
+    if out == "-": raise AttiqaError("--out wants a file")
+    check_target("--out", out)
+    from attiqa.report import write_report
+    from attiqa.score import Scorer
+    listed = lambda: (file for file, _ in chain.from_iterable(map(expand, paths)))
+    watch = lambda entries: tqdm(entries, total=sum(1 for _ in listed()), unit="image", disable=not sys.stderr.isatty(), leave=False)
+    rejected = write_report(listed(), out, Scorer(model), title or paths[0], watch)
+    if rejected: say(f"{rejected} could not be scored; {out} says why")
     raise typer.Exit(int(bool(rejected)))
+
+# %% ../nbs/10a_cli.ipynb #84783a74
+EXPORT = """Write the scorer for use without this kit, any size and batch; checked against torch before it stays.
+
+\b
+Examples:
+  attiqa export --onnx scorer.onnx
+  attiqa export --torch scorer.pt2 --model runs/mine/finetuned/clive/model.safetensors"""
+
+@app.command("export", help=EXPORT)
+def export_command(onnx:Annotated[str|None, typer.Option(metavar="FILE", help="Write ONNX (extra: onnx).")]=None,
+                   program:Annotated[str|None, typer.Option("--torch", metavar="FILE", help="Write torch's exported program.")]=None,
+                   model:Annotated[str, typer.Option(metavar="PATH", help="A scorer's safetensors file.")]="attiqa-mini"):
+    if not (onnx or program): raise AttiqaError("export wants --onnx FILE or --torch FILE")
+    for option, target in (("--onnx", onnx), ("--torch", program)):
+        if target == "-": raise AttiqaError(f"{option} wants a file")
+    check_targets(onnx=onnx, torch=program)
+    from attiqa.export import export_onnx, export_torch, onnx_speed
+    from attiqa.score import Scorer
+    scorer = Scorer(model, "cpu")
+    say(scorer.describe())
+    if program: print(f"{program}: within {export_torch(scorer, program):.1g} of torch's scores")
+    if onnx:
+        gap, (fast, slow) = export_onnx(scorer, onnx), onnx_speed(onnx, scorer)
+        print(f"{onnx}: within {gap:.1g} of torch's scores; {fast:.1f} images of 640x480 a second in onnxruntime, {slow:.1f} in torch, one thread each")
+
+# %% ../nbs/10a_cli.ipynb #37ce8c3d
+@app.command("relabel")
+def relabel_command(run:Annotated[str, typer.Argument(metavar="RUN", help="Run directory whose labels kept their embeddings.")],
+                    prompts:Annotated[str, typer.Argument(metavar="PROMPTS", help="A prompts.json for the same model.")],
+                    to:Annotated[str, typer.Option("--to", metavar="RUN", help="Run directory for the new labels.")]):
+    "Score the images of a run by other prompts, from its kept embeddings."
+    from attiqa.pseudolabels import relabel
+    print(relabel(run, prompts, to))
+
+# %% ../nbs/10a_cli.ipynb #a669a964
+def read_words(file:str # '-' for standard input
+              )->str: # its text
+    "Text that somebody else wrote; AttiqaError where it is none."
+    try: return (sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()).decode("utf-8-sig")
+    except OSError as error: raise AttiqaError(f"{file}: {error.strerror}") from None
+    except UnicodeDecodeError: raise AttiqaError(f"{file}: is not UTF-8 text") from None
+
+# %% ../nbs/10a_cli.ipynb #d5b852c4
+PROPOSE = """Ask a language model for more prompt candidates and add them to a bank: antonym pairs for each attribute's two ends.
+
+\b
+Examples:
+  attiqa propose --show                                                    the request, for any chat window
+  attiqa propose --answer answer.txt --out bank.json                       the answer from there
+  attiqa propose --url http://localhost:11434/v1 --model NAME --out bank.json
+
+Then: papermill nbs/02_prompts.ipynb out.ipynb -p bank bank.json. The exit code is 1 where an entry was turned away."""
+
+@app.command("propose", help=PROPOSE)
+def propose_command(out:Annotated[str|None, typer.Option(metavar="FILE", help="Write the larger bank.")]=None,
+                    answer:Annotated[str|None, typer.Option(metavar="FILE", help="A language model's answer; '-' is standard input.")]=None,
+                    url:Annotated[str|None, typer.Option(help="Base address of an OpenAI-compatible endpoint.")]=None,
+                    model:Annotated[str, typer.Option(help="The model's name there.")]="",
+                    key:Annotated[str, typer.Option(metavar="NAME", help="Environment variable with the endpoint's key.")]="OPENAI_API_KEY",
+                    bank:Annotated[str, typer.Option(metavar="FILE", help="The bank to add to.  [default: the kit's]")]="",
+                    pairs:Annotated[int, typer.Option(min=1, max=200, help="Pairs to ask for, an attribute.")]=20,
+                    timeout:Annotated[float, typer.Option(min=.1, help="Seconds for one answer.")]=120,
+                    show:Annotated[bool, typer.Option("--show", help="Print the request and stop.")]=False):
+    from attiqa.bank import BANK, ask, bank_text, instruction, load_bank, merge, read_answer
+    known = load_bank(bank or BANK)
+    if show: return print(instruction(known, pairs), end="")
+    if bool(answer) == bool(url) or not out or (url and not model): raise AttiqaError("propose wants --out FILE and either --answer FILE, or --url with --model; see attiqa propose --help")
+    check_target("--out", out)
+    text = ask(instruction(known, pairs), url, model, key, timeout) if url else read_words(answer)
+    larger, rejected = merge(known, read_answer(text), model or (Path(answer).name if answer != "-" else "standard input"))
+    with opened(out) as write: write(bank_text(larger))
+    for entry, reason in rejected.itertuples(index=False): say(f"turned away: {entry}: {reason}")
+    say(f"{len(larger['pairs']) - len(known['pairs'])} new pairs, {len(rejected)} turned away, {len(larger['pairs'])} in {out}")
+    raise typer.Exit(int(bool(len(rejected))))
+
+# %% ../nbs/10a_cli.ipynb #b3f49db2
+RANK = """Rank image generators by the score of their pictures; the same file name in two folders is the same prompt.
+
+\b
+Examples:
+  attiqa rank sdxl flux ours                 one folder a generator; the leaderboard on the terminal
+  attiqa rank pictures --out results         a folder with a folder a generator; CSV, Markdown, figure, contact sheet
+  attiqa rank pictures.csv --out results     a table with columns image, generator, prompt, and perhaps rating
+
+What is odd (prompts without a picture, the same pictures twice) is said. The exit code is 1 where a picture was rejected."""
+
+@app.command("rank", help=RANK)
+def rank_command(places:Annotated[list[str], typer.Argument(metavar="FOLDER...", help="Folders of pictures, or one table.")],
+                 out:Annotated[str|None, typer.Option(metavar="FOLDER", help="Write everything there.")]=None,
+                 model:Annotated[str, typer.Option(metavar="PATH", help="A scorer's safetensors file.")]="attiqa-mini"):
+    from attiqa.generators import rank, read_comparison, read_folders, stability, to_markdown, write_results
+    from attiqa.score import Scorer
+    if out and os.path.lexists(out) and not os.path.isdir(out): raise AttiqaError(f"--out {printable(out)}: is not a folder")
+    scored, board, curve, lines = rank(read_comparison(places[0]) if len(places) == 1 else read_folders(places), Scorer(model))
+    print(to_markdown(board), end="")
+    for line in (stability(curve), *lines): say(line)
+    if out: write_results(out, scored, board, curve, lines)
+    raise typer.Exit(int(scored.error.ne("").any()))
+
+# %% ../nbs/10a_cli.ipynb #80f3f101
+REPRODUCE = """Run the stages in order into a run directory; skip what is up to date, go on where a stage was interrupted.
+
+\b
+Examples:
+  attiqa reproduce                                    the embedded run, into runs/embedded
+  attiqa reproduce runs/mine -p source=photos -p 03.variants=2
+  attiqa reproduce runs/mine --from 03 --until 04
+  attiqa reproduce runs/again --like runs/embedded    the same parameters, then compare the figures
+  attiqa reproduce runs/again --like reference        compare with the shipped reference
+
+The exit code is 1 where a compared figure differs."""
+
+@app.command("reproduce", help=REPRODUCE)
+def reproduce_command(run:Annotated[str, typer.Argument(metavar="RUN", help="Run directory.")]="runs/embedded",
+                      preset:Annotated[str, typer.Option(help="A preset of nbs/presets, or a YAML file or folder.")]="",
+                      first:Annotated[str, typer.Option("--from", metavar="STAGE", help="Begin with this stage: 03.")]="",
+                      last:Annotated[str, typer.Option("--until", metavar="STAGE", help="End with this stage.")]="",
+                      parameter:Annotated[list[str]|None, typer.Option("-p", metavar="NAME=VALUE", help="A parameter of every stage that has it, or of one: 03.variants=2.")]=None,
+                      like:Annotated[str, typer.Option(metavar="RUN", help="Take the parameters of another run, and compare figures with it; 'reference' is the shipped one.")]="",
+                      dry:Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")]=False):
+    from attiqa.reproduce import REFERENCE, differences, figures_of, reference_of, reproduce, write_report
+    theirs = reference_of(REFERENCE if like == "reference" else like) if like else {}
+    done = reproduce(run, preset, first, last, parameter or [], {stage: entry["parameters"] for stage, entry in theirs.items()}, dry)
+    if dry: return
+    if any(how != "up to date" for _, how in done): write_report(run)
+    print(figures_of(run).to_string(index=False, justify="left"))
+    say(f"report: {run}/report/index.html")
+    if not like: return
+    for line in (found := differences(reference_of(run), theirs)): print(line)
+    say(f"{len(found)} figures differ from {like}" if found else f"every figure is that of {like}, within its tolerance")
+    raise typer.Exit(int(bool(found)))
+
+@app.command("verify", help="Compare the files of a run with the hashes in its manifest. The exit code is 1 where one differs.")
+def verify_command(run:Annotated[str, typer.Argument(metavar="RUN", help="Run directory.")]="runs/embedded"):
+    from attiqa.reproduce import verify
+    for line in (wrong := verify(run)): print(line)
+    say(f"{len(wrong)} problems" if wrong else f"{run}: every file is as it was written")
+    raise typer.Exit(int(bool(wrong)))
 
 # %% ../nbs/10a_cli.ipynb #0b1cc470
 UsageError = typer.BadParameter.__base__ # any word of the command line that does not fit

@@ -7,18 +7,18 @@ from __future__ import annotations
 from pathlib import Path
 import numpy as np, open_clip, pandas as pd, torch, torch.nn.functional as F
 from PIL import Image
-from fastai.callback.progress import CSVLogger
 from fastai.callback.schedule import Learner
 from fastai.callback.training import GradientClip
 from fastai.data.core import DataLoaders
 from fastai.data.load import DataLoader
 from safetensors.torch import save_file
 from .core import ATTRIBUTES, EMBEDDED, atomic, generator, record, run_path, seed_all, write_json, write_parquet
+from .crops import BatchOrder
 from .distort import apply_recipe, levels, random_recipe
 from .images import ImageSource, crop_center, open_source, to_tensor, write_list
 from .metrics import bootstrap_interval, ladder_srcc, selectivity, selectivity_ratio
-from .pretrain import TellEpoch
 from .prompts import attribute_scores, embed_ladders, embed_pairs
+from .training import Checkpoint, LogFile, TellEpoch, claim_settings
 from .vlm import MINI_CLIP, VLM, load_vlm
 
 # %% auto #0
@@ -176,9 +176,10 @@ def clip_learner(clip, # open_clip's model
     tokenizer = open_clip.SimpleTokenizer(context_length=32)
     crops = CaptionedCrops(train, tokenizer, samples, size, seed)
     watch = CaptionedCrops(held, tokenizer, min(256, samples), size, seed + 1)
-    loaders = DataLoaders(DataLoader(crops, bs=batch, drop_last=True, num_workers=workers), DataLoader(watch, bs=batch, drop_last=True))
+    order = BatchOrder(samples, batch, shuffle=False)
+    loaders = DataLoaders(DataLoader(crops, bs=order.batch, n=order.steps*order.batch, get_idxs=order, num_workers=workers), DataLoader(watch, bs=batch, drop_last=True))
     return Learner(loaders, Contrast(clip.to(memory_format=torch.channels_last)), loss_func=soft_contrastive_loss, wd=.02,
-                   path=folder, model_dir=".", cbs=[TellEpoch(), GradientClip(1.), CSVLogger("mini_clip_log.csv")])
+                   path=folder, model_dir=".", cbs=[TellEpoch(), GradientClip(1.), LogFile(folder/"mini_clip_log.csv"), Checkpoint(folder/"mini_training"/"state.safetensors", 500)])
 
 # %% ../nbs/11_mini.ipynb #13049884
 def taught_pairs(vlm:VLM)->list: # five of (k, D), (k, D)
@@ -214,6 +215,8 @@ def train_clip(run:str=EMBEDDED, # run directory
                seed:int=0)->Path: # folder of the model
     "Train a small CLIP on captioned distortions; write it in open_clip's format, and lists of the photographs that it saw and did not."
     settings, folder = dict(locals()), run_path(run)/MINI_CLIP
+    state = folder.parent/"mini_training"/"state.safetensors" # an interrupted training goes on here
+    claim_settings(state.with_name("manifest.json"), {k: v for k, v in settings.items() if k not in ("run", "workers")})
     seed_all("mini", seed)
     photographs = open_source(source, seed=seed)
     held, train = photographs.split(min(held_out, len(photographs)//5), "held-out", 0)
@@ -228,4 +231,5 @@ def train_clip(run:str=EMBEDDED, # run directory
     table = ladder_table(ladder_responses(made, embed_ladders(made, held, reads, 6, seed), taught_pairs(made)))
     write_parquet(folder.parent/"mini_clip_ladders.parquet", table.rename_axis("attribute").reset_index())
     record(run, "mini", settings, srcc=table.SRCC.round(4).to_dict(), ratio=table.ratio.round(3).to_dict())
+    state.unlink(missing_ok=True)
     return folder

@@ -4,23 +4,28 @@
 
 # %% ../nbs/10_score.ipynb #6c6a84df
 from __future__ import annotations
-import math, os, sys, types
+import json, math, os, sys, types
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass, fields
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
+from threading import Lock
 import numpy as np, torch
 from fastcore.basics import patch
 from PIL import Image
+from torch import nn
+from torch.fx.experimental.optimization import fuse
 from .core import ATTRIBUTES, WEIGHTS, AttiqaError
 from .images import MAX_PIXELS, find_images, open_image, to_image, to_rgb, to_tensor
-from .model import load_model
+from .maps import local_scores
+from .model import AttributeNet, load_model
 
 # %% auto #0
-__all__ = ['RECORD_FIELDS', 'MAX_SCORED_PIXELS', 'MIN_SIDE', 'READERS', 'MINI', 'READERS_AT_WORK', 'READ_AHEAD', 'Score', 'fit',
-           'check_tensor', 'read_pixels', 'Scorer', 'score', 'to_table']
+__all__ = ['RECORD_FIELDS', 'MAX_SCORED_PIXELS', 'MIN_SIDE', 'READERS', 'MINI', 'READ_AHEAD', 'Score', 'fit', 'check_tensor',
+           'read_pixels', 'Folded', 'folded_net', 'OnnxNet', 'Scorer', 'cores', 'in_order', 'score', 'to_table']
 
 # %% ../nbs/10_score.ipynb #13ec4604
 @dataclass(frozen=True)
@@ -102,52 +107,120 @@ def read_pixels(item # a path, a file's bytes, a PIL image, a tensor (3, H, W) i
 MINI = "attiqa-mini" # the scorer that the package ships
 
 # %% ../nbs/10_score.ipynb #cb9523db
+class Folded(nn.Module):
+    "A backbone whose batch normalizations are folded; it keeps what the network asks of a backbone, copied or not."
+    def __init__(self, backbone:nn.Module):
+        super().__init__()
+        self.traced = fuse(backbone).to(memory_format=torch.channels_last)
+        self.multiple, self.feature_info, self.output_fmt = backbone.multiple, backbone.feature_info, getattr(backbone, "output_fmt", "NCHW")
+    def forward(self, x): return self.traced(x)
+
+def folded_net(net:AttributeNet)->AttributeNet: # the same network, changed in place
+    "Fold the backbone's batch normalizations, where torch.fx can trace it."
+    with suppress(Exception): net.backbone = Folded(net.backbone) # control flow that depends on the input: used as it is
+    return net
+
+# %% ../nbs/10_score.ipynb #fa125832
+class OnnxNet(nn.Module):
+    "An exported scorer in the place of an AttributeNet, on the CPU; it has scores only."
+    def __init__(self, path:Path):
+        super().__init__()
+        if not path.is_file(): raise AttiqaError(f"{path}: no such model file")
+        try: import onnxruntime
+        except ImportError: raise AttiqaError(f"{path}: reading ONNX wants onnxruntime: pip install 'attiqa[onnx]'") from None
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1 # below, every core has a picture of its own
+        try:
+            self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            self.card = json.loads(self.session.get_modelmeta().custom_metadata_map["attiqa"])
+        except Exception as error: raise AttiqaError(f"{path}: not a scorer that `attiqa export --onnx` wrote ({' '.join(str(error).split())[:80]})") from None
+    def scores(self, x): # as `AttributeNet.scores`
+        found = torch.from_numpy(self.session.run(["scores"], {"images": x.contiguous().numpy()})[0])
+        return found[:, 1:], found[:, 0]
+
+# %% ../nbs/10_score.ipynb #ac75c83a
 class Scorer:
-    "A model that scores pictures; make it once, call it often."
-    def __init__(self, model:str|Path=MINI, # the shipped scorer, or a safetensors file that stage 04 or 05 wrote
-                 device:str|torch.device|None=None): # torch's name; None takes the accelerator where there is one
-        path = WEIGHTS/f"{MINI}.safetensors" if str(model) == MINI else Path(model).expanduser()
-        found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
-        with torch.random.fork_rng(devices=[]): net = load_model(path).requires_grad_(False)
+    "A model that scores pictures; make it once, call it often, from any thread."
+    def __init__(self, model:str|Path=MINI, # the shipped scorer, a safetensors file that stage 04 or 05 wrote, or an .onnx file made of one
+                 device:str|torch.device|None=None, # torch's name; None takes the accelerator where there is one
+                 half:bool=False): # compute the backbone in 16 bits, which only a GPU does well
+        self.path = WEIGHTS/f"{MINI}.safetensors" if str(model) == MINI else Path(model).expanduser()
+        exported = self.path.suffix == ".onnx"
+        found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() and not exported else "cpu"
+        with torch.random.fork_rng(devices=[]): net = OnnxNet(self.path) if exported else folded_net(load_model(self.path)).requires_grad_(False)
         try: self.device = torch.device(device or found); self.net = net.to(self.device)
         except (RuntimeError, AssertionError) as error:
             raise AttiqaError(f"device {str(device)!r} cannot be used ({str(error).splitlines()[0][:100]})") from None
+        if exported and self.device.type != "cpu": raise AttiqaError(f"{self.path}: an ONNX file is scored on the CPU here")
+        if half and self.device.type == "cpu": raise AttiqaError("half precision wants a GPU; on a CPU it would be slower")
+        self.half, self._turn = half, nullcontext() if self.device.type == "cpu" else Lock() # kernels' settings belong to the process
 
     @property
     def card(self)->dict: # what the model is: data, recipe, figures, limits
         return self.net.card
 
-# %% ../nbs/10_score.ipynb #8fbb1091
+# %% ../nbs/10_score.ipynb #73eba339
+@patch
+def describe(self:Scorer)->str: # one line
+    "What the scorer was taught, on which range, and when, as its file says."
+    name, taught = self.card.get("name", self.path.stem), self.card.get("scores")
+    if not taught: return f"{name}: attributes only; its overall quality was never taught"
+    whom = "scores of people" if taught.get("human") else "scores made without people"
+    return (f"{name}: quality learned from {whom}, {taught.get('dataset', 'data unknown')}; 0 to 1 stands for "
+            f"{taught.get('low', 0):g} to {taught.get('high', 1):g} there; made {taught.get('date', 'on an unknown date')}")
+
+# %% ../nbs/10_score.ipynb #21a4c55a
 @patch
 def measure(self:Scorer, pixels:torch.Tensor, # (3, H, W) in [0, 1]
             path:str="" # kept in the score
            )->Score:
     "Score of one picture's pixels."
-    exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
-    with torch.inference_mode(), exact: attributes, quality = self.net.scores(pixels[None].to(self.device))
+    exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False) if self.device.type == "cuda" else nullcontext()
+    with self._turn, torch.inference_mode(), exact, torch.autocast(self.device.type, torch.float16, enabled=self.half):
+        attributes, quality = self.net.scores(pixels[None].to(self.device, memory_format=torch.channels_last))
     overall = quality.item() if "scores" in self.card else math.nan
     return Score(path, *(round(value, 6) for value in (overall, *attributes[0].tolist())))
 
-# %% ../nbs/10_score.ipynb #8b9ffe4d
-READERS_AT_WORK, READ_AHEAD = 2, 4 # threads, pictures
+# %% ../nbs/10_score.ipynb #8eb58298
+def cores()->int: # that this process may use
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
+READ_AHEAD = 2*cores() # pictures
+
+def in_order(work:Callable, items:Iterable)->Iterator: # work(item), in the order of the items
+    "A function of every item, on all cores, in constant memory."
+    threads, waiting = torch.get_num_threads(), deque()
+    pool = ThreadPoolExecutor(cores(), initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > READ_AHEAD: yield waiting.popleft().result()
+        while waiting: yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)
+
+# %% ../nbs/10_score.ipynb #8e09576e
 def _name(item): return str(item) if isinstance(item, (str, Path)) else ""
 
 @patch
-def stream(self:Scorer, items:Iterable # of what `read_pixels` takes
-          )->Iterator[Score]: # in the same order; a bad picture's has `error`
-    "Score one picture after the other, in constant memory."
-    pool, waiting = ThreadPoolExecutor(READERS_AT_WORK), deque()
-    def finish():
-        name, pixels = waiting.popleft()
-        try: return self.measure(pixels.result(), name)
-        except AttiqaError as error: return Score(name, error=str(error))
+def try_score(self:Scorer, item, # what `read_pixels` takes
+              also:Callable|None=None # called with the pixels and the score
+             )->Score: # with `error` where the picture is bad
+    "Score one picture, whatever it is."
     try:
-        for item in items:
-            waiting.append((_name(item), pool.submit(read_pixels, item)))
-            if len(waiting) > READ_AHEAD: yield finish()
-        while waiting: yield finish()
-    finally: pool.shutdown(cancel_futures=True)
+        pixels = read_pixels(item)
+        score = self.measure(pixels, _name(item))
+        if also: also(pixels, score)
+        return score
+    except AttiqaError as error: return Score(_name(item), error=str(error))
+
+@patch
+def stream(self:Scorer, items:Iterable, # of what `read_pixels` takes
+           also:Callable|None=None # see `try_score`
+          )->Iterator[Score]: # in the same order; a bad picture's has `error`
+    "Score many pictures, in constant memory."
+    return in_order(partial(self.try_score, also=also), items)
 
 # %% ../nbs/10_score.ipynb #6de6cde9
 @patch
@@ -162,6 +235,17 @@ def __call__(self:Scorer, images # what `read_pixels` takes; or an iterable of i
     name = _name(images)
     try: return self.measure(read_pixels(images), name)
     except AttiqaError as error: raise AttiqaError(f"{name}: {error}" if name else str(error)) from None
+
+# %% ../nbs/10_score.ipynb #e2b66cb2
+@patch
+def quality_map(self:Scorer, image, # what `read_pixels` takes
+                window:int=96 # pixels a side that each place is judged by
+               )->torch.Tensor: # (6, H/32, W/32) in [0, 1]: quality, then ATTRIBUTES; quality is NaN where it was never taught
+    "The scores around every place of the picture as the network sees it, one a cell of 32 pixels."
+    if isinstance(self.net, OnnxNet): raise AttiqaError(f"{self.path}: an exported scorer gives no maps; use the safetensors file it was made of")
+    with self._turn, torch.no_grad(): maps = local_scores(self.net, read_pixels(image)[None].to(self.device), window)[0].cpu()
+    if "scores" not in self.card: maps[0] = math.nan
+    return maps
 
 # %% ../nbs/10_score.ipynb #648dfbd6
 @lru_cache(maxsize=1)

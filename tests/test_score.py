@@ -2,7 +2,7 @@
 import csv, io, itertools, json, os, signal, struct, subprocess, sys, zlib
 from contextlib import suppress
 from pathlib import Path
-import numpy as np, pytest, torch
+import numpy as np, pandas as pd, pytest, torch
 from PIL import Image
 from attiqa.cli import main, printable
 from attiqa.core import ATTRIBUTES, AttiqaError
@@ -58,6 +58,12 @@ def rotated(image):
 def animated(form, **options):
     return encoded(GREY, form, save_all=True, append_images=[Image.new("L", GREY.size, 9)], duration=50, **options)
 
+def text_bomb():
+    "A small PNG with a comment of 100 million characters, packed."
+    chunk = lambda name, data: struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+    whole = encoded(GREY, "PNG")
+    return whole[:33] + chunk(b"zTXt", b"Comment\0\0" + zlib.compress(b"a"*100_000_000, 1)) + whole[33:]
+
 GOOD = encoded(PHOTO, quality=90)
 SCORED = {"plain.jpg": GOOD, "cmyk.jpg": encoded(PHOTO.convert("CMYK"), quality=95), "rotated.jpg": rotated(PHOTO),
           "grey16.png": encoded(Image.fromarray(pixels(GREY).astype(np.uint16)*257), "PNG"), "colour16.png": png16(PHOTO),
@@ -67,10 +73,11 @@ SCORED = {"plain.jpg": GOOD, "cmyk.jpg": encoded(PHOTO.convert("CMYK"), quality=
 REJECTED = {"text.jpg": (b"this is no picture\n"*40, "not a readable image"), "empty.jpg": (b"", "not a readable image"),
             "cut.jpg": (GOOD[:len(GOOD)//2], "not a readable image"),
             "dot.png": (encoded(Image.new("RGB", (1, 1)), "PNG"), "at least 32"),
-            "zip.png": (b"PK\x03\x04" + bytes(200), "not a readable image")}
+            "zip.png": (b"PK\x03\x04" + bytes(200), "not a readable image"),
+            "text bomb.png": (text_bomb(), "not a readable image"), "no pixels.gif": (b"GIF89a" + bytes(7) + b";", "image")}
 SPECIAL = {"gone.jpg": "no such file", "folder.jpg": "is a folder", "pipe.jpg": "not a regular file",
            "dangling.jpg": "no such file", "bomb.png": "more than the limit", "n"*300 + ".jpg": "File name too long",
-           "*.tiff": "matches no file"}
+           "n"*30_000 + ".jpg": "File name too long", "loop.jpg": "no such file", "file.jpg/below.jpg": "no such file", "*.tiff": "matches no file"}
 
 @pytest.fixture(scope="module")
 def zoo(tmp_path_factory):
@@ -80,6 +87,7 @@ def zoo(tmp_path_factory):
     (folder/"folder.jpg").mkdir()
     os.mkfifo(folder/"pipe.jpg")
     (folder/"dangling.jpg").symlink_to(folder/"nowhere")
+    (folder/"loop.jpg").symlink_to(folder/"loop.jpg")
     Image.new("1", (20_000, 20_000)).save(folder/"bomb.png")
     return folder
 
@@ -104,7 +112,7 @@ def test_hostile_files_through_the_command(zoo, scorer):
 def test_hostile_files_in_python(zoo, scorer):
     "A folder is its pictures, sorted; what is none of them is a score with a reason."
     scores = scorer(zoo)
-    present = {*SCORED, *REJECTED, *SPECIAL} - {"gone.jpg", "folder.jpg", "*.tiff", "n"*300 + ".jpg"}
+    present = {*SCORED, *REJECTED, *SPECIAL} - {"gone.jpg", "folder.jpg", "*.tiff", "file.jpg/below.jpg", "n"*300 + ".jpg", "n"*30_000 + ".jpg"}
     assert [score.path for score in scores] == sorted(str(zoo/name) for name in present)
     for score in scores: assert reason(Path(score.path).name) in score.error and bool(score.error) == np.isnan(score.quality)
 
@@ -264,7 +272,8 @@ WRONG = [
     (["score", "a.jpg", "--csv", "-", "--json", "-"], "both"), (["score", "a.jpg", "--csv", "x", "--json", "./x"], "both"),
     (["score", "a.jpg", "--csv", "no/x.csv"], "no such folder"), (["score", "a.jpg", "--csv", "sub"], "is a folder"),
     (["score", "a.jpg", "--csv", ""], "is a folder"), (["score", "--csv", "a.jpg", "b.jpg"], "picture"),
-    (["score", "a.jpg", "--json", "/dev/null"], "regular file"),
+    (["score", "a.jpg", "--json", "/dev/null"], "regular file"), (["score", "a.jpg", "--parquet", "-"], "wants a file"),
+    (["score", "a.jpg", "--resume"], "--csv"), (["score", "a.jpg", "--map", "a.jpg"], "not a folder"),
     (["score", "a.jpg", "--model", "no.safetensors"], "no such model"),
     (["score", "a.jpg", "--model", "a.jpg"], "safetensors"), ([], "Missing command"), (["rate", "a.jpg"], "rate")]
 
@@ -298,8 +307,8 @@ def test_interrupted(album):
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         for _ in range(3): process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
-    assert (process.returncode, said) == (130, "attiqa: interrupted\n")
+        _, said = process.communicate(timeout=300)
+    assert process.returncode == 130 and len(said.splitlines()) == 2 and "--resume" in said and said.endswith("attiqa: interrupted\n")
     assert (album/"old.json").read_text() == "old" and not list(album.glob(".*"))
 
 def test_a_reader_that_stops_early(album):
@@ -308,10 +317,24 @@ def test_a_reader_that_stops_early(album):
         process.stdout.readline()
         process.stdout.close()
         said = process.stderr.read()
-        process.wait(timeout=60)
+        process.wait(timeout=300)
     assert said == b"" and process.returncode
 
 def test_a_full_disk_is_one_line(album):
     with suppress(FileNotFoundError), open("/dev/full", "wb") as full:
         done = subprocess.run([COMMAND, "score", "a.jpg", "--csv", "-"], stdout=full, stderr=subprocess.PIPE, text=True)
         assert done.returncode == 1 and done.stderr.splitlines() == ["attiqa: output: No space left on device"]
+
+def test_parquet_says_the_same(album, capsys):
+    assert main(["score", "sub", "none.jpg", "--parquet", "s.parquet", "--csv", "-"]) == 1
+    shown, table = pd.read_csv(io.StringIO(capsys.readouterr().out), keep_default_na=False, na_values={n: [""] for n in NUMBERS}), pd.read_parquet(album/"s.parquet")
+    pd.testing.assert_frame_equal(table, shown, check_dtype=False)
+    assert tuple(table.columns) == RECORD_FIELDS and table.quality.dtype == float
+
+def test_the_model_says_what_it_is(album, capsys):
+    from attiqa.model import AttributeNet, save_model
+    card = dict(name="finetuned on clive", scores=dict(dataset="clive", low=0., high=100., human=True, date="2026-01-31"))
+    save_model(AttributeNet("resnet10t", 8), album/"m.safetensors", card)
+    assert main(["score", "a.jpg", "--model", "m.safetensors"]) == 0
+    said = capsys.readouterr().err
+    assert all(word in said for word in ("clive", "people", "0 to 100", "2026-01-31"))
