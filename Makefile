@@ -2,13 +2,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAGES := 02_prompts 03_pseudolabels 04_pretrain 05_finetune
 RUN := runs/embedded
+JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null | awk '{print $$1 < 4 ? $$1 : 4}')
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help install dev reproduce mini test in-step prepare readme clean
+.PHONY: help install dev reproduce mini test browser in-step prepare readme clean
 
 # The kernel and every import come from .venv, whatever else is on the machine.
 export JUPYTER_PREFER_ENV_PATH := 1
@@ -18,10 +19,12 @@ unexport PYTHONPATH PYTHONHOME JUPYTER_PATH MPLBACKEND
 help:
 	@echo "make reproduce  install into .venv, run every stage on the embedded default into $(RUN), score a photograph"
 	@echo "make test       install, then check: notebooks clean, package and README in step, notebooks run, tests pass"
+	@echo "make browser    install Chromium, with which make test looks at the report"
 	@echo "make mini       train the two shipped models again from PHOTOS=folder (about 2 hours on two cores)"
 	@echo "make prepare    after editing a notebook: clean notebooks, export the package, make README.md"
 	@echo "make readme     README.md from nbs/index.ipynb"
 	@echo "make clean      remove caches and builds; .venv and runs/ stay"
+	@echo "JOBS=...        processes of make test; now $(JOBS)"
 	@echo "PYTHON=...      the Python (3.11 or newer) that .venv is made with; now $(PYTHON)"
 
 $(BIN)/pip:
@@ -40,15 +43,9 @@ install: .venv/.installed
 dev: .venv/.installed-dev
 
 reproduce: .venv/.installed
-	@mkdir -p $(RUN)/notebooks
-	@for stage in $(STAGES); do \
-	  begin=$$SECONDS; echo "== $$stage"; \
-	  $(BIN)/papermill --no-progress-bar nbs/$$stage.ipynb $(RUN)/notebooks/$$stage.ipynb; \
-	  echo "== $$stage took $$((SECONDS - begin)) s"; \
-	done
+	$(BIN)/attiqa reproduce $(RUN)
 	@echo "== a photograph, scored by the shipped scorer"
 	@$(BIN)/attiqa score "$$($(BIN)/python -c 'from importlib.util import find_spec as f; print(f("skimage").submodule_search_locations[0] + "/data/chelsea.png")')"
-	@echo; $(BIN)/python tools/summary.py $(RUN)
 
 # The shipped models again, from a folder of photographs (about 2 hours on two cores): make mini PHOTOS=folder
 mini: .venv/.installed
@@ -61,10 +58,16 @@ mini: .venv/.installed
 	cp runs/mini/finetuned/surrogate/model.json attiqa/weights/attiqa-mini.json
 	$(BIN)/python tools/cards.py runs/mini $(addprefix --human ,$(HUMAN))
 
+# Each process computes on one thread: two at work on their own finish sooner than two that share every sum.
 test: export ATTIQA_SMOKE := 1
+test: export OMP_NUM_THREADS := 1
 test: .venv/.installed-dev in-step
-	MPLBACKEND=Agg timeout --kill-after=30 1200 $(BIN)/nbdev_test --n_workers 1
-	timeout --kill-after=30 1500 $(BIN)/python -m pytest -q tests
+	MPLBACKEND=Agg timeout --kill-after=30 1800 $(BIN)/nbdev_test --n_workers $(JOBS)
+	timeout --kill-after=30 3000 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile tests
+
+# Chromium by playwright, with the system libraries it needs; or apt's, where playwright's cannot be had.
+browser: .venv/.installed-dev
+	$(BIN)/playwright install --with-deps chromium || apt-get install --yes --no-install-recommends chromium
 
 in-step: .venv/.installed-dev
 	tools/in_step.sh

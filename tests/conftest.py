@@ -1,9 +1,10 @@
 "What every test shares: test-size stages, a run directory of its own, the folders that may lie beside the checkout."
-import os, subprocess, sys
+import os, subprocess, sys, tempfile
 from pathlib import Path
 import pytest
 
 os.environ |= dict(ATTIQA_SMOKE="1", MPLBACKEND="Agg")
+os.environ.setdefault("ATTIQA_CACHE", tempfile.mkdtemp(prefix="attiqa-cache-"))
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT/"nbs").glob("*.ipynb"))
 
@@ -24,7 +25,7 @@ def papermill(tmp_path_factory):
     "Run a stage notebook as the command line does; parameters as keywords. The result has .notebook, the executed copy."
     folder = tmp_path_factory.mktemp("executed")
     env = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"} | dict(IN_TEST="1", JUPYTER_PREFER_ENV_PATH="1")
-    def execute(stage, cwd=ROOT, limit=300, **parameters):
+    def execute(stage, cwd=ROOT, limit=900, **parameters):
         out = folder/f"{len(list(folder.iterdir())):02}_{stage}.ipynb"
         given = [word for name, value in parameters.items() for word in ("-p", name, str(value))]
         command = [sys.executable, "-m", "papermill", "--no-progress-bar", str(ROOT/"nbs"/f"{stage}.ipynb"), str(out), *given]

@@ -6,8 +6,8 @@ from attiqa.core import ATTRIBUTES
 from attiqa.images import package_photograph
 from conftest import ROOT
 
-SPINE = ("02_prompts", "03_pseudolabels", "04_pretrain", "05_finetune")
-NEEDS = {"03_pseudolabels": "02_prompts", "04_pretrain": "03_pseudolabels", "05_finetune": "04_pretrain"} # stage to the one it reads
+SPINE = ("02_prompts", "03_pseudolabels", "04_pretrain", "05_finetune", "05a_probe")
+NEEDS = {"03_pseudolabels": "02_prompts", "04_pretrain": "03_pseudolabels", "05_finetune": "04_pretrain", "05a_probe": "04_pretrain"} # stage to the one it reads
 ALL = (*SPINE, "11_mini")
 
 def succeed(done):
