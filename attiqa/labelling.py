@@ -8,7 +8,7 @@ import contextlib, copy, errno, hashlib, io, json, multiprocessing, os, queue, s
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import lru_cache, partial
 from importlib.metadata import version
 from itertools import chain, islice
 from pathlib import Path
@@ -31,8 +31,8 @@ from .vlm import VLM, NativeCrop
 __all__ = ['TEXT', 'REJECTS', 'ROW', 'LABELS', 'DRAFT', 'ENGINES', 'KINDS', 'FULL', 'SOFTWARE', 'variant_recipe',
            'labelled_pixels', 'pixel_hash', 'Halves', 'halves', 'Chunk', 'Result', 'parquet_bytes', 'Labeller',
            'label_table', 'embedding_table', 'folded', 'Feed', 'Feeder', 'cores', 'one_thread', 'spread', 'embed_here',
-           'local_engine', 'LabelActor', 'ray_engine', 'Shared', 'sweep', 'room', 'write_result', 'Pending', 'software',
-           'model_hash', 'in_notebook', 'Progress', 'label_shards']
+           'local_engine', 'Shared', 'label_shared', 'ray_engine', 'sweep', 'room', 'write_result', 'Pending',
+           'software', 'model_hash', 'in_notebook', 'Progress', 'label_shards']
 
 # %% ../nbs/03a_labelling.ipynb #31d823c6
 def variant_recipe(key:str, variant:int, # 0 is the image as it is
@@ -310,35 +310,35 @@ def local_engine(labeller:Labeller, shards:Iterable[Shard], workers:int)->Iterat
     return embed_here(labeller, spread(labeller.prepare, shards, workers, pin=True))
 
 # %% ../nbs/03a_labelling.ipynb #64d97404
-class LabelActor:
-    "A labeller on a node of a cluster."
-    def __init__(self, labeller): self.labeller = labeller.fetch()
-    def __call__(self, row):
-        with one_thread(): result, = self.labeller(Shard(int(row["number"]), tuple(row["units"])))
-        return dict(name=result.name, images=result.images, rejected=result.rejected, kinds=list(result.files), files=list(result.files.values()))
-
-# %% ../nbs/03a_labelling.ipynb #3fe51d9c
-def ray_engine(labeller:Labeller, shards:Iterable[Shard], workers:int, # actors at most; -1 for as many as there is room for
-               window:int=1000 # shards handed over at once
-              )->Iterator[Result]:
-    "Actors on the nodes of a Ray cluster, or on this machine where there is none."
-    try: import ray, ray.data
-    except ImportError: raise AttiqaError("engine 'ray' needs Ray: pip install 'attiqa[ray]'") from None
-    ray.init(ignore_reinit_error=True, log_to_driver=False)
-    gpus, shared, shards = float(labeller.vlm.device != "cpu"), Shared(ray.put(labeller)), iter(shards)
-    actors = workers if workers > 0 else max(1, int(ray.cluster_resources().get("GPU" if gpus else "CPU", 1)))
-    while portion := [dict(number=s.number, units=list(s.units)) for s in islice(shards, window)]:
-        work = ray.data.from_items(portion, override_num_blocks=len(portion))
-        work = work.map(LabelActor, fn_constructor_args=(shared,), num_cpus=1, num_gpus=gpus, concurrency=(1, actors))
-        for row in work.iter_rows(): yield Result(row["name"], row["images"], row["rejected"], dict(zip(row["kinds"], row["files"])))
-
 @dataclass(frozen=True)
 class Shared:
-    "An object in Ray's store, fetched where it is used."
+    "An object in Ray's store, fetched once by each process that uses it."
     reference: object
-    def fetch(self):
-        import ray
-        return ray.get(self.reference)
+    def fetch(self): return _fetched(self.reference)
+
+@lru_cache(1)
+def _fetched(reference):
+    import ray
+    return ray.get(reference)
+
+def label_shared(labeller:Shared, shard:Shard)->Result:
+    "Label a shard on a node of a cluster."
+    with one_thread(): return next(iter(labeller.fetch()(shard)))
+
+# %% ../nbs/03a_labelling.ipynb #3fe51d9c
+def ray_engine(labeller:Labeller, shards:Iterable[Shard], workers:int # shards under way at most; -1 for two to each CPU or GPU of the cluster
+              )->Iterator[Result]:
+    "Tasks on the nodes of a Ray cluster, or on this machine where there is none."
+    try: import ray
+    except ImportError: raise AttiqaError("engine 'ray' needs Ray: pip install 'attiqa[ray]'") from None
+    ray.init(ignore_reinit_error=True, log_to_driver=False)
+    gpus, shared, shards, waiting = float(labeller.vlm.device != "cpu"), Shared(ray.put(labeller)), iter(shards), []
+    label = ray.remote(num_cpus=1, num_gpus=gpus, max_calls=0, max_retries=5, scheduling_strategy="SPREAD")(label_shared)
+    room = lambda: workers if workers > 0 else 2*max(1, int(ray.cluster_resources().get("GPU" if gpus else "CPU", 1)))
+    while waiting := waiting + [label.remote(shared, shard) for shard in islice(shards, max(0, room() - len(waiting)))]:
+        done, waiting = ray.wait(waiting)
+        try: yield from ray.get(done)
+        except ray.exceptions.RayTaskError as error: raise error.cause from None
 
 ENGINES = dict(local=local_engine, ray=ray_engine)
 

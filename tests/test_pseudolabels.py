@@ -2,7 +2,6 @@
 import importlib.util, io, json, os, random, resource, shutil, signal, subprocess, sys, tempfile, time
 from dataclasses import replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 import numpy as np, open_clip, pandas as pd, pytest, torch
 from PIL import Image
@@ -293,9 +292,10 @@ def test_a_node_is_killed_mid_run(undisturbed, run, tiny, photos, tmp_path):
         lost = cluster.add_node(num_cpus=2)
         ray.init(address=cluster.address, log_to_driver=False)
         results = ray_engine(labeller, labeller.source.shards(5), -1)
-        for result in islice(results, 2): write_result(run, result)
-        while lost.node_id not in (seen := log.read_text()): time.sleep(.1)
-        assert len(seen.splitlines()) < 60
+        for result in results:
+            write_result(run, result)
+            if lost.node_id in (seen := log.read_text()): break
+        assert lost.node_id in seen and len(seen.splitlines()) < 60
         cluster.remove_node(lost, allow_graceful=False)
         for result in results: write_result(run, result)
     finally: ray.shutdown(); cluster.shutdown()
