@@ -12,15 +12,15 @@ from .core import ATTRIBUTES, EMBEDDED, SHIPPED, AttiqaError, generator, record,
 from .datasets import kept_splits, split_groups
 from .distort import LADDERS, MECHANISMS, ladder
 from .features import Model, ScoredImages, frozen_features, load_frozen, network_model, scored_images, surrogate_images
-from .finetune import PROBES, fit_head, fit_network, predict_quality
+from .finetune import PROBES, fit_heads, fit_network, heads_probe, predict_quality
 from .images import ImageSource, crop_center, open_source, to_tensor
 from .metrics import agreement, bootstrap_interval, compare_methods, d_test, ladder_srcc, median_over_splits, p_test, paired_wilcoxon, selectivity, split_noise, srcc
 from .model import load_model
 
 # %% auto #0
-__all__ = ['MEASURED', 'Method', 'methods_of', 'ablation_models', 'share_of', 'Sets', 'results_rows', 'probe_protocols',
-           'tune_protocols', 'unaware_protocol', 'ladder_scores', 'label_free', 'selectivity_table', 'medians', 'gains',
-           'open_sets', 'numbers', 'benchmark']
+__all__ = ['TRAINED', 'MEASURED', 'Method', 'methods_of', 'ablation_models', 'share_of', 'Sets', 'results_rows',
+           'probe_protocols', 'tune_protocols', 'unaware_protocol', 'ladder_scores', 'label_free', 'selectivity_table',
+           'medians', 'gains', 'open_sets', 'numbers', 'benchmark']
 
 # %% ../nbs/06_benchmark.ipynb #9eaede91
 @dataclass(frozen=True)
@@ -28,13 +28,20 @@ class Method:
     "A frozen model, a part of its output, and what reads it."
     model: Model
     part: str
-    probe: str # in PROBES
+    probe: str # in PROBES, or what TRAINED says
     def columns(self)->dict: return dict(model=self.model.name, part=self.part, probe=self.probe)
+    def predict(self, features, scores, train, groups)->np.ndarray: # (N,); features: (N, D) of the model
+        if self.probe == TRAINED: return heads_probe(self.model.net, features[:, self.model.parts["backbone"]], scores, train)
+        return PROBES[self.probe](features[:, self.model.parts[self.part]], scores, train, groups)
 
-def methods_of(model:Model)->list[Method]:
+TRAINED = "fine-tuned, backbone frozen"
+
+def methods_of(model:Model, heads:bool=False # train a network's heads, too
+              )->list[Method]:
     "How a model enters the probes."
     parts = [part for part in ("backbone", "heads", "features") if part in model.parts]
-    return [Method(model, part, "svr" if model.name == "BRISQUE" else "ridge") for part in parts]
+    read = [Method(model, part, "svr" if model.name == "BRISQUE" else "ridge") for part in parts]
+    return read + [Method(model, "trained heads", TRAINED)]*bool(heads and model.net)
 
 # %% ../nbs/06_benchmark.ipynb #c2072d7f
 def ablation_models(runs:list[str|Path] # run directories, each with `pretrained.safetensors`
@@ -99,13 +106,13 @@ def results_rows(sets:Sets, tests:dict, # from `Sets.tests`
 def probe_protocols(sets:Sets, method:Method, features:np.ndarray, # (N, D) of the model
                     fractions:tuple=(.8,))->pd.DataFrame: # a row a fit and dataset
     "In-domain, cross-dataset and data efficiency of one method."
-    rows, columns, fit = [], features[:, method.model.parts[method.part]], PROBES[method.probe]
+    rows = []
     for name in sets.sets:
         for split, (part, _) in enumerate(sets.splits[name]):
             for fraction in fractions:
                 train = share_of(sets.groups, part, fraction*len(sets.sets[name])/len(sets.groups), sets.seed, name, split)
                 tests = sets.tests(name, split, train, fraction == max(fractions))
-                rows += results_rows(sets, tests, fit(columns, sets.scores, train, sets.groups), **method.columns(), train=name, fraction=fraction, split=split)
+                rows += results_rows(sets, tests, method.predict(features, sets.scores, train, sets.groups), **method.columns(), train=name, fraction=fraction, split=split)
     return pd.DataFrame(rows)
 
 # %% ../nbs/06_benchmark.ipynb #81f3f559
@@ -113,7 +120,7 @@ def tune_protocols(sets:Sets, model:Model, features:np.ndarray, # (N, D) of the 
                    splits:int, epochs:int, fractions:tuple=(.8,), cross_images:int=0, # images of another dataset; 0 for none
                    crop:int=128, loss:str="l1+plcc", look:str="whole", bf16:str="auto")->pd.DataFrame: # as `probe_protocols`
     "The same protocols for the whole network, fine-tuned."
-    rows, heads = [], torch.from_numpy(np.ascontiguousarray(features[:, model.parts["heads"]]))
+    rows, pooled = [], torch.from_numpy(np.ascontiguousarray(features[:, model.parts["backbone"]]))
     pixels = lambda i: next(data.pixels(i - r[0]) for data, r in zip(sets.sets.values(), sets.rows.values()) if i <= r[-1])
     everything = ScoredImages(pd.DataFrame(), sets.scores, 0., 1., pixels, lambda i: sets.content[i])
     for name in sets.sets:
@@ -123,9 +130,9 @@ def tune_protocols(sets:Sets, model:Model, features:np.ndarray, # (N, D) of the 
                 tests = sets.tests(name, split, train, bool(cross_images) and fraction == max(fractions))
                 tests = {n: t if n == name else np.sort(generator("cross", sets.seed, n).permutation(t)[:cross_images]) for n, t in tests.items()}
                 seed_all("tune", sets.seed, name, split, fraction)
-                net = deepcopy(model.net).requires_grad_(True)
-                fit_head(net, heads, sets.scores, train, train[:0], 40, 64, 2e-3, loss)
-                fit_network(net, everything, train, train[:0], epochs, 16, 5e-4, crop, loss, look=look, seed=sets.seed, bf16=bf16)
+                net = deepcopy(model.net)
+                fit_heads(net, pooled, sets.scores, train, train[:0], 40, 5, 64, 2e-3, loss)
+                fit_network(net, everything, train, train[:0], epochs, 16, 5e-5, crop, loss, look=look, seed=sets.seed, bf16=bf16)
                 predicted = np.full(len(sets.scores), np.nan)
                 for test in tests.values(): predicted[test] = predict_quality(net, everything, test, look)
                 rows += results_rows(sets, tests, predicted, model=model.name, part="whole network", probe=f"fine-tuned, {epochs} epochs", train=name, fraction=fraction, split=split)
@@ -216,6 +223,7 @@ def benchmark(run:str=EMBEDDED, # run directory
               splits:int=10, # random 80/20 splits of a dataset; its release's own split where it has one
               fractions:str="5 10 20 40 60 80", # percent of a dataset that probes are fitted on
               look:str="whole", # at images: whole, short:N, crops:K:N, joined by +
+              heads:bool=False, # train the networks' heads as well, on every split and share
               tuned_splits:int=0, # splits on which networks are fine-tuned as a whole; 0 for none
               tuned_epochs:int=3, # of that
               tuned_fractions:str="10 80", # percent of a dataset that they are fine-tuned on
@@ -234,7 +242,7 @@ def benchmark(run:str=EMBEDDED, # run directory
     sets, tables = Sets(open_sets(datasets, source, count, size, seed), splits, seed, place/"splits"), []
     for model in chosen:
         features = sets.read(model, look, workers)
-        tables += [probe_protocols(sets, method, features, shares) for method in methods_of(model)] + [unaware_protocol(sets, model, features)]
+        tables += [probe_protocols(sets, method, features, shares) for method in methods_of(model, heads)] + [unaware_protocol(sets, model, features)]
         if tuned_splits and model.net: tables.append(tune_protocols(sets, model, features, tuned_splits, tuned_epochs, tuned_shares, tuned_cross, tuned_crop, look=look, bf16=tuned_bf16))
     results = pd.concat([t for t in tables if len(t)], ignore_index=True).assign(look=look)
     write_parquet(place/"results"/"benchmark.parquet", results)

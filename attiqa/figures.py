@@ -240,7 +240,7 @@ def dots(axis, table:pd.DataFrame, colour): # table: method, srcc, low, high
 
 def ladder_figure(results:Results)->Figure:
     "From filters to attributes: probes measured here, beside published ones."
-    ours, peers = summary(results, "in-domain").query("part != 'whole network'"), published("linear-probe")
+    ours, peers = summary(results, "in-domain").query("~probe.str.startswith('fine-tuned')", engine="python"), published("linear-probe")
     sets = list(dict.fromkeys(ours.test))
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(1, len(sets), figsize=(4.4*len(sets), .21*(ours.method.nunique() + 7) + .9), squeeze=False)

@@ -5,11 +5,13 @@
 # %% ../nbs/05_finetune.ipynb #f8520d9a
 from __future__ import annotations
 import os, time
+from copy import deepcopy
 from datetime import datetime, timezone
 from pathlib import Path
 import numpy as np, pandas as pd, torch, torch.nn.functional as F
 from fastai.callback.schedule import Learner
 from fastai.callback.tracker import TrackerCallback
+from fastai.callback.training import BnFreeze, bn_types
 from fastai.data.core import DataLoaders
 from fastai.data.load import DataLoader
 from fastai.metrics import SpearmanCorrCoef
@@ -28,8 +30,9 @@ from .pretrain import pretrain, use_gpu
 # %% auto #0
 __all__ = ['STRENGTHS', 'PROBES', 'QUALITY_LOSSES', 'SCALE_FREE', 'signed_root', 'spectrum', 'left_out_residuals', 'linear_probe',
            'svr_probe', 'l1_quality', 'plcc_quality', 'norm_in_norm', 'score_loss', 'quality_loss', 'QualityHead',
-           'QualityNet', 'BestEpoch', 'set_aside', 'fit_quality', 'rows_of', 'ScoredCrops', 'match_scale', 'fit_head',
-           'predict_quality', 'fit_network', 'results_of', 'today', 'finetune']
+           'HeadsNet', 'QualityNet', 'BestEpoch', 'set_aside', 'fit_quality', 'rows_of', 'ScoredCrops', 'match_scale',
+           'fit_head', 'predict_quality', 'settle', 'thaw', 'fit_heads', 'heads_probe', 'fit_network', 'results_of',
+           'today', 'finetune']
 
 # %% ../nbs/05_finetune.ipynb #7fa37a4c
 def signed_root(x:np.ndarray)->np.ndarray:
@@ -114,6 +117,12 @@ class QualityHead(torch.nn.Module):
     def __init__(self, net:AttributeNet): super().__init__(); self.regressor = net.regressor
     def forward(self, features): return self.regressor(features)[:, 0]
 
+class HeadsNet(torch.nn.Module):
+    "Heads and regressor on the backbone's frozen responses, as fastai trains them."
+    def __init__(self, net:AttributeNet): super().__init__(); self.norm, self.heads, self.regressor = net.norm, net.heads, net.regressor
+    def embed(self, pooled): return torch.cat([head.embed(self.norm(pooled)) for head in self.heads], 1)
+    def forward(self, pooled): return self.regressor(self.embed(pooled))[:, 0]
+
 class QualityNet(torch.nn.Module):
     "The whole network, as fastai trains it."
     def __init__(self, net:AttributeNet, bf16:bool=False): super().__init__(); self.net, self.bf16 = net, bf16
@@ -140,7 +149,7 @@ def set_aside(groups:np.ndarray, train:np.ndarray, # (N,); row positions
     return np.sort(train[learn]), np.sort(train[aside])
 
 # %% ../nbs/05_finetune.ipynb #c7199e44
-def fit_quality(model:torch.nn.Module, # QualityHead or QualityNet
+def fit_quality(model:torch.nn.Module, # QualityHead, HeadsNet or QualityNet
                 train, valid, # datasets of (input, score); valid may be empty
                 epochs:int, batch:int, rate:float, loss:str="l1+plcc", # in QUALITY_LOSSES
                 choose:str="last" # epoch whose weights are kept: 'last', or 'best' on valid
@@ -150,7 +159,7 @@ def fit_quality(model:torch.nn.Module, # QualityHead or QualityNet
     if choose == "best" and not len(valid): raise AttiqaError("the best epoch is chosen on images set aside; give held above 0")
     watched = valid if len(valid) else train[:batch] if isinstance(train, list) else train.first(batch) # fastai wants something to watch
     loaders = DataLoaders(DataLoader(train, bs=batch, shuffle=True, drop_last=len(train) > batch), DataLoader(watched, bs=batch))
-    learner = Learner(loaders, model, loss_func=quality_loss(loss), wd=.01, metrics=SpearmanCorrCoef(), cbs=[BestEpoch()] if choose == "best" else [])
+    learner = Learner(loaders, model, loss_func=quality_loss(loss), wd=.01, metrics=SpearmanCorrCoef(), cbs=[BnFreeze(), *([BestEpoch()] if choose == "best" else [])])
     with learner.no_bar(), learner.no_logging(): learner.fit_one_cycle(epochs, rate)
     model.eval()
     log = pd.DataFrame(learner.recorder.values, columns=["train_loss", "valid_loss", "srcc"]).rename_axis("epoch").reset_index()
@@ -202,13 +211,46 @@ def predict_quality(net:AttributeNet, data:ScoredImages, rows:np.ndarray, look:s
     net.eval()
     return np.array([np.mean([net.quality(view[None].to(net.gain.device)).item() for view in looks(data.pixels(i), look)]) for i in rows])
 
+@torch.no_grad()
+def settle(net:AttributeNet, pooled:torch.Tensor # (n, width) of the training part
+          )->AttributeNet: # the same, all of it learning but the normalizations
+    "Let the heads' normalization take the statistics of the images at hand; from here on no normalization changes."
+    net.norm.running_mean.copy_(pooled.mean(0)), net.norm.running_var.copy_(pooled.var(0))
+    return thaw(net).eval()
+
+def thaw(net:AttributeNet)->AttributeNet:
+    "Let all learn but the normalizations, which small batches of few images would upset."
+    net.requires_grad_(True)
+    for layer in net.modules():
+        if isinstance(layer, bn_types): layer.requires_grad_(False) # BnFreeze keeps their statistics
+    return net
+
+def fit_heads(net:AttributeNet, pooled:torch.Tensor, # (N, width) of the backbone
+              scores:np.ndarray, train:np.ndarray, aside:np.ndarray, # row positions: learnt from, set aside
+              epochs:int, then:int, # of the regressor alone; of heads and regressor, at half the rate
+              batch:int, rate:float, loss:str="l1+plcc", choose:str="last")->np.ndarray: # (N,) predictions
+    "Train regressor, then heads and regressor, on the backbone's frozen responses."
+    model = HeadsNet(settle(net, pooled[train]))
+    with torch.no_grad(): embedded = model.embed(pooled)
+    fit_head(net, embedded, scores, train, aside, epochs, batch, rate, loss, choose)
+    fit_quality(model, rows_of(pooled, scores, train), rows_of(pooled, scores, aside), then, batch, rate/2, loss, choose)
+    with torch.no_grad():
+        if loss in SCALE_FREE: match_scale(net, model(pooled[train]), scores[train])
+        return torch.sigmoid(model(pooled)).numpy()
+
+def heads_probe(net:AttributeNet, features:np.ndarray, # (N, width) of the backbone
+                scores:np.ndarray, train:np.ndarray)->np.ndarray: # (N,) predictions
+    "What a copy of the network predicts after its heads were trained."
+    seed_all("heads", len(train))
+    return fit_heads(deepcopy(net), torch.from_numpy(np.ascontiguousarray(features)), scores, train, train[:0], 40, 5, 64, 2e-3)
+
 def fit_network(net:AttributeNet, data:ScoredImages, train:np.ndarray, aside:np.ndarray, # row positions: learnt from, set aside
                 epochs:int, batch:int, rate:float, crop:int, loss:str="l1+plcc", choose:str="last", look:str="whole", seed:int=0,
                 bf16:str="auto" # 16-bit arithmetic: yes, no, or auto: on a GPU
                )->pd.DataFrame: # see `fit_quality`
     "Train the whole network on crops."
     before = look.split("+")[0] if look.startswith("short") else "whole"
-    model = QualityNet(net.requires_grad_(True), use_gpu(bf16, net.gain.device))
+    model = QualityNet(thaw(net), use_gpu(bf16, net.gain.device))
     log = fit_quality(model, ScoredCrops(data, train, crop, seed, before), ScoredCrops(data, aside, crop, seed, before), epochs, batch, rate, loss, choose)
     if loss in SCALE_FREE:
         some = np.sort(generator("scale", seed).permutation(train)[:256])
@@ -240,14 +282,14 @@ def finetune(run:str=EMBEDDED, # run directory
              splits:int=5, # random 80/20 splits of the linear probe; the release's own split where it has one
              tuned:int=1, # the first splits, on which the regressor and the whole network are trained; the first one's network is saved
              epochs:int=40, # of the regressor on frozen features
-             full_epochs:int=0, # then of the whole network; 0 keeps the attribute heads as they are
+             full_epochs:int=0, # then of the whole network, after 5 of the heads; 0 keeps the attribute heads as they are
              loss:str="l1+plcc", # of regressor and network: l1+plcc, l1, plcc, norm-in-norm
              choose:str="last", # epoch whose weights are kept: 'last', or 'best' on the images set aside; the test part never chooses
              held:float=0., # share of the training part that is set aside
              look:str="whole", # at whole images: whole, short:N, crops:K:N, joined by +; see 00h
              crop:int=128, # pixels a side of a training crop, whole network
              batch:int=64, # rows in a batch; at most 16 crops, whole network
-             rate:float=2e-3, # highest learning rate; a tenth of it for the whole network
+             rate:float=2e-3, # highest learning rate; half of it for the heads, a fortieth for the whole network
              bf16:str="auto", # 16-bit arithmetic while the whole network is trained: yes, no, or auto: on a GPU
              workers:int=0, # processes that load images for the frozen features
              seed:int=0)->Path: # model.safetensors
@@ -257,11 +299,12 @@ def finetune(run:str=EMBEDDED, # run directory
     start = require(run_path(run)/"pretrained.safetensors", source, lambda: pretrain(run=run, seed=seed), "04_pretrain")
     images = surrogate_images(source, count, size, seed) if dataset == "surrogate" else scored_images(dataset, data)
     frozen = network_model(load_model(start), "pretrained")
-    features = frozen_features(frozen, images, look, workers)[:, frozen.parts["heads"]]
+    read = frozen_features(frozen, images, look, workers)
+    features, pooled = (read[:, frozen.parts[part]] for part in ("heads", "backbone"))
     groups, parts = split_groups(images.table), kept_splits(place/"splits.parquet", images.table, splits, seed=seed)
     predictions = [_rows("linear probe", k, images, test, linear_probe(features, images.scores, train, groups)[test]) for k, (train, test) in enumerate(parts)]
     for k, (train, test) in reversed([*enumerate(parts[:tuned])]): # the first comes last: its network stays
-        net, more = _tune(start, images, features, train, test, groups, k, settings)
+        net, more = _tune(start, images, features, pooled, train, test, groups, k, settings)
         predictions += more
     table = pd.concat(predictions, ignore_index=True)
     results = results_of(table)
@@ -273,13 +316,15 @@ def finetune(run:str=EMBEDDED, # run directory
     return path
 
 # %% ../nbs/05_finetune.ipynb #51e9ba7a
-def _tune(start, images, features, train, test, groups, split, o): # o: the stage's settings; network, tables of predictions
+def _tune(start, images, features, pooled, train, test, groups, split, o): # o: the stage's settings; network, tables of predictions
     seed_all("finetune", o["seed"])
-    net, features = load_model(start), torch.from_numpy(features)
+    net, features, pooled = load_model(start), *map(torch.from_numpy, map(np.ascontiguousarray, (features, pooled)))
     learn, aside = set_aside(groups, train, o["held"], o["seed"])
     how = dict(loss=o["loss"], choose=o["choose"])
     found = [_rows("regressor", split, images, test, fit_head(net, features, images.scores, learn, aside, o["epochs"], o["batch"], o["rate"], **how)[test])]
     if o["full_epochs"]:
-        fit_network(net, images, learn, aside, o["full_epochs"], min(o["batch"], 16), o["rate"]/10, o["crop"], **how, look=o["look"], seed=o["seed"], bf16=o["bf16"])
+        predicted = fit_heads(net, pooled, images.scores, learn, aside, o["epochs"], 5, o["batch"], o["rate"], **how)
+        found.append(_rows("trained heads", split, images, test, predicted[test]))
+        fit_network(net, images, learn, aside, o["full_epochs"], min(o["batch"], 16), o["rate"]/40, o["crop"], **how, look=o["look"], seed=o["seed"], bf16=o["bf16"])
         found.append(_rows("whole network", split, images, test, predict_quality(net, images, test, o["look"])))
     return net, found

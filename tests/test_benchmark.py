@@ -1,5 +1,6 @@
 "Frozen features and their cache, probes and losses, protocols on small sets, tables and figures; both stages by papermill."
 import importlib, json, os
+from copy import deepcopy
 import nbformat, numpy as np, pandas as pd, pytest, torch
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import LeaveOneGroupOut
@@ -9,7 +10,7 @@ from attiqa.datasets import tidy
 from attiqa.distort import apply_recipe
 from attiqa.features import Model, brisque_features, called, frozen_features, load_frozen, looks, network_model, of_table, shelf_folder
 from attiqa.figures import OKABE_ITO, PAPER, Table, everything, in_domain_table, published, read_results, save
-from attiqa.finetune import QUALITY_LOSSES, SCALE_FREE, STRENGTHS, ScoredCrops, fit_head, fit_network, left_out_residuals, linear_probe, match_scale, predict_quality, quality_loss, set_aside, spectrum
+from attiqa.finetune import QUALITY_LOSSES, SCALE_FREE, STRENGTHS, ScoredCrops, fit_head, fit_heads, fit_network, left_out_residuals, linear_probe, match_scale, predict_quality, quality_loss, set_aside, settle, spectrum
 from attiqa.images import dead_leaves, embedded_source, to_image, to_tensor
 from attiqa.metrics import paired_wilcoxon, srcc
 from attiqa.model import AttributeNet, save_model
@@ -166,6 +167,7 @@ def test_norm_in_norm_is_bounded_and_plcc_is_scipys():
 def test_fine_tuning_learns(pair, loss):
     seed_all("learn")
     net, data, train = AttributeNet("resnet10t", 8), pair[0], np.arange(36)
+    with torch.no_grad(): settle(net.eval(), torch.cat([net.pooled(data.pixels(i)[None]) for i in train]))
     before = predict_quality(net, data, train)
     fit_network(net, data, train, train[:0], 6, 8, 2e-3, 48, loss)
     after = predict_quality(net, data, train)
@@ -234,6 +236,17 @@ def test_fine_tuned_protocol_leaves_the_network_alone(pair, tmp_path, cache):
     assert all((before[k] == v).all() for k, v in model.net.state_dict().items())
     assert sorted(zip(table.protocol, table.fraction)) == [("cross-dataset", .8)]*2 + [("in-domain", .4), ("in-domain", .8)]*2 or len(table) == 6
     assert (table[table.protocol == "cross-dataset"].images <= 5).all()
+
+def test_an_untrained_network_predicts_what_its_heads_were_fitted_to(pair, cache):
+    seed_all("heads"); model = network_model(AttributeNet("resnet10t", 8), "small")
+    data, rows = pair[0], np.arange(len(pair[0]))
+    pooled = torch.from_numpy(frozen_features(model, data)[:, model.parts["backbone"]])
+    predicted = fit_heads(net := deepcopy(model.net), pooled, data.scores, rows[:6], rows[:0], 3, 2, 4, 2e-3)
+    assert np.allclose(predicted, predict_quality(net, data, rows), atol=1e-5) and predicted.std() > 1e-4
+    norms = lambda: [v.clone() for k, v in net.state_dict().items() if "running" in k]
+    before = norms()
+    fit_network(net, data, rows[:6], rows[:0], 1, 3, 1e-3, 32)
+    assert all(map(torch.equal, before, norms())) and not np.allclose(predicted, predict_quality(net, data, rows), atol=1e-5)
 
 def test_label_free_tests_of_a_perfect_and_of_a_blind_score():
     source = embedded_source(3, 64, 0)
