@@ -1,4 +1,4 @@
-"Put what stage 06 measured on people's scores into the package: python tools/measured.py RUN..."
+"Put what stage 06 measured on people's scores into the package, in place of what is there of the same methods: python tools/measured.py RUN..."
 import inspect, shlex, sys
 import pandas as pd
 from attiqa.benchmark import MEASURED, benchmark
@@ -17,16 +17,23 @@ def tables(run): # protocols, label_free, selectivity of one run; a run that fin
     place, settings = run_path(run)/"results", read_json(run_path(run)/"run.json")["benchmark"]["settings"]
     found = {name: pd.read_parquet(place/f"{file}.parquet") if (place/f"{file}.parquet").is_file() else pd.DataFrame()
              for name, file in dict(protocols="benchmark", label_free="label_free", selectivity="selectivity").items()}
-    if settings["tuned_splits"]: found["protocols"] = found["protocols"].query("part == 'whole network'")
+    if settings["tuned_splits"]: found["protocols"] = found["protocols"][found["protocols"].probe.str.startswith("fine-tuned")]
     return found
+
+METHOD = ["model", "part"] # what a table holds once, as one run measured it
+
+def replaced(old, new): # rows of old whose method new does not have, then new's
+    return pd.concat([old.merge(new[METHOD].drop_duplicates(), "left", METHOD, indicator=True).query("_merge == 'left_only'").drop(columns="_merge"), new], ignore_index=True)
 
 def main(runs):
     records = [read_json(run_path(run)/"run.json")["benchmark"] for run in runs]
     every = [tables(run) for run in runs]
     for name in ("protocols", "label_free", "selectivity"):
-        table = pd.concat([t[name] for t in every if len(t[name])], ignore_index=True).round(4)
+        table = pd.read_csv(MEASURED/f"{name}.csv", keep_default_na=False, na_values=[""])
+        for found in every: table = replaced(table, found[name].round(4)) if len(found[name]) else table
         with atomic(MEASURED/f"{name}.csv") as part: table.to_csv(part, index=False, lineterminator="\n")
         print(name, len(table))
-    write_json(MEASURED/"about.json", dict(notes=NOTES, commands=[command(r["settings"]) for r in records], finished=records[-1]["finished"], versions=records[-1]["versions"]))
+    commands = dict.fromkeys([*read_json(MEASURED/"about.json")["commands"], *(command(r["settings"]) for r in records)])
+    write_json(MEASURED/"about.json", dict(notes=NOTES, commands=list(commands), finished=records[-1]["finished"], versions=records[-1]["versions"]))
 
 if __name__ == "__main__": main(sys.argv[1:]) if sys.argv[1:] else sys.exit("name the run directories")
