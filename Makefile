@@ -9,7 +9,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help install dev reproduce mini test browser in-step prepare readme clean
+.PHONY: help install dev reproduce mini test lint browser in-step prepare readme docs clean
 
 # The kernel and every import come from .venv, whatever else is on the machine.
 export JUPYTER_PREFER_ENV_PATH := 1
@@ -23,6 +23,7 @@ help:
 	@echo "make mini       train the two shipped models again from PHOTOS=folder (about 2 hours on two cores)"
 	@echo "make prepare    after editing a notebook: clean notebooks, export the package, make README.md"
 	@echo "make readme     README.md from nbs/index.ipynb"
+	@echo "make docs       the notebooks and the API as pages in _docs/"
 	@echo "make clean      remove caches and builds; .venv and runs/ stay"
 	@echo "JOBS=...        processes of make test; now $(JOBS)"
 	@echo "PYTHON=...      the Python (3.11 or newer) that .venv is made with; now $(PYTHON)"
@@ -69,6 +70,9 @@ test: .venv/.installed-dev in-step
 browser: .venv/.installed-dev
 	$(BIN)/playwright install --with-deps chromium || apt-get install --yes --no-install-recommends chromium
 
+lint: .venv/.installed-dev
+	$(BIN)/ruff check
+
 in-step: .venv/.installed-dev
 	tools/in_step.sh
 
@@ -79,6 +83,10 @@ prepare: .venv/.installed-dev
 
 readme: .venv/.installed-dev
 	$(BIN)/python tools/readme.py
+
+docs: .venv/.installed-dev
+	rm -rf _docs
+	$(BIN)/python -W ignore tools/docs.py _docs
 
 clean:
 	rm -rf build dist .pytest_cache _proc _docs
