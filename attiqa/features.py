@@ -107,7 +107,7 @@ def network_model(net:AttributeNet, name:str, unaware:bool=True # it has seen no
         embeddings = [head.embed(net.norm(pooled)) for head in net.heads]
         attributes = torch.sigmoid(net.gain*net.scalars(embeddings) + net.offset)
         return torch.cat([pooled, *embeddings, attributes, torch.sigmoid(net.regressor(torch.cat(embeddings, 1)))], 1)[0].cpu()
-    width, heads = net.norm.num_features, 5*net.settings["embedding"]
+    width, heads = net.norm.num_features, len(ATTRIBUTES)*net.settings["embedding"]
     ends = dict(backbone=slice(0, width), heads=slice(width, width + heads)) | {a: slice(width + heads + i, width + heads + i + 1) for i, a in enumerate((*ATTRIBUTES, "quality"))}
     scores = (*ATTRIBUTES, *["quality"]*("scores" in net.card)) if "attributes" in net.card and unaware else ()
     return Model(name, read, weights_hash(net, net.settings, "attributes and quality"), ends, scores, net)

@@ -234,7 +234,7 @@ def plot_leaderboard(board:pd.DataFrame, # of `leaderboard`
     values = board[list(ATTRIBUTES)].to_numpy()
     middle.imshow(values, aspect="auto", cmap="viridis", vmin=0, vmax=1)
     for (i, j), value in np.ndenumerate(values): middle.text(j, i, f"{value:.2f}", ha="center", va="center", color="w" if value < .6 else "k", fontsize=8)
-    middle.set(yticks=[], xticks=range(5)); middle.set_xticklabels(ATTRIBUTES, rotation=25, ha="right", fontsize=8)
+    middle.set(yticks=[], xticks=range(len(ATTRIBUTES))); middle.set_xticklabels(ATTRIBUTES, rotation=25, ha="right", fontsize=8)
     right.plot(curve.prompts, curve.in_order, "o-", markersize=3); right.axhline(.95, color=".6", linestyle="--")
     right.set(xlabel="prompts", ylabel="draws in the final order", ylim=(0, 1.03), xscale="log")
     most = int(curve.prompts.max())

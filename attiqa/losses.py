@@ -60,16 +60,16 @@ def mse_loss(scalars, labels, weights=None, margin:float=1., tolerance:float=.02
 # %% ../nbs/00g_losses.ipynb #f793cd2b
 LOSSES = dict(margin=ranking_loss, logistic=logistic_loss, fidelity=fidelity_loss, l1=l1_loss, mse=mse_loss) # by the name that stage 04 takes
 
-def parse_weights(text:str # five numbers, or names of attributes: those count 1, the others 0
+def parse_weights(text:str # a number an attribute; one number for all; or names of attributes: those count 1, the others 0
                  )->torch.Tensor: # (5,)
     "Weights of the attributes' losses."
     words = text.replace(",", " ").split()
     if words and set(words) <= set(ATTRIBUTES): return torch.tensor([float(a in words) for a in ATTRIBUTES])
     try: weights = torch.tensor([float(word) for word in words])
     except ValueError: weights = torch.empty(0)
-    if len(weights) != 5 or not weights.isfinite().all() or weights.min() < 0 or not weights.any():
-        raise AttiqaError(f"weights {text!r}: give five numbers from 0 up, not all 0, or names among {', '.join(ATTRIBUTES)}")
-    return weights
+    if len(weights) not in (1, len(ATTRIBUTES)) or not weights.isfinite().all() or weights.min() < 0 or not weights.any():
+        raise AttiqaError(f"weights {text!r}: give {len(ATTRIBUTES)} numbers from 0 up, not all 0, or one for all, or names among {', '.join(ATTRIBUTES)}")
+    return weights.expand(len(ATTRIBUTES))
 
 def attribute_loss(name:str, # in LOSSES
                    weights:str="1 1 1 1 1", # see `parse_weights`

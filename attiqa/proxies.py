@@ -16,9 +16,9 @@ from .metrics import ladder_srcc
 from .vlm import VLM, pair_scores
 
 # %% auto #0
-__all__ = ['Scores', 'Rows', 'embed_each', 'ladder_embedder', 'embed_ladders', 'score_tasks', 'of_members', 'own', 'drop',
-           'Order', 'Selectivity', 'Steadiness', 'Reach', 'controlled', 'row_srcc', 'Annotated', 'read_annotations',
-           'annotated', 'half', 'resampled', 'judge', 'objective_draws']
+__all__ = ['Scores', 'TASKS', 'Rows', 'embed_each', 'ladder_embedder', 'embed_ladders', 'score_tasks', 'of_members', 'own',
+           'drop', 'Order', 'Selectivity', 'Steadiness', 'Reach', 'controlled', 'row_srcc', 'Annotated',
+           'read_annotations', 'annotated', 'half', 'resampled', 'judge', 'objective_draws']
 
 # %% ../nbs/02b_proxies.ipynb #12673e53
 def embed_each(source:ImageSource,
@@ -41,7 +41,7 @@ def ladder_embedder(vlm:VLM, size:int, # pixels a side of the crop that is worse
         x = to_tensor(crop_center(image, size))
         worse = torch.cat([ladder(x, name, seed, key, rungs=rungs)[1:] for name in LADDERS.values()])
         first, rest = vlm.embed_images(torch.cat([x[None], worse])).split([1, len(worse)])
-        return torch.cat([first.expand(5, 1, -1), rest.unflatten(0, (5, rungs - 1))], 1)
+        return torch.cat([first.expand(len(LADDERS), 1, -1), rest.unflatten(0, (len(LADDERS), rungs - 1))], 1)
     return embed
 
 def embed_ladders(vlm:VLM, source:ImageSource, size:int, rungs:int, seed:int # as in `ladder_embedder`
@@ -104,10 +104,12 @@ class Reach:
     def judge(self, scores, attribute, rows): return drop(scores[:, rows], attribute)
 
 # %% ../nbs/02b_proxies.ipynb #908ce114
+TASKS = dict(order=Order, selectivity=Selectivity, steadiness=Steadiness, reach=Reach) # by the name of the search's column
+
 def controlled(embeddings:torch.Tensor # (N, 5, rungs, D) of ladders
               )->dict: # name to task
-    "The four tasks on ladders."
-    return dict(order=Order(embeddings), selectivity=Selectivity(embeddings), steadiness=Steadiness(embeddings), reach=Reach(embeddings))
+    "The tasks on ladders."
+    return {name: task(embeddings) for name, task in TASKS.items()}
 
 # %% ../nbs/02b_proxies.ipynb #ebe50123
 def row_srcc(scores, # (P, n)

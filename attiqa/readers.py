@@ -246,8 +246,8 @@ def _koniq10k(root): # the indicators are measured, not rated: brought to [0, 1]
     return raw.assign(name=[f"{size}/{name}" for name in raw.name])
 
 def _spaq(root): # SPAQ's five attributes are the kit's; noisiness is turned round if it falls as quality rises
-    raw = read_columns(root/"Annotations"/"MOS and Image attribute scores.xlsx", dict(name="Image name", mos="MOS") | {a: a.capitalize() for a in ATTRIBUTES})
-    for attribute in ATTRIBUTES: raw[attribute] = numbers(raw[attribute])/100
+    raw = read_columns(root/"Annotations"/"MOS and Image attribute scores.xlsx", dict(name="Image name", mos="MOS") | {a: a.capitalize() for a in ATTRIBUTES[:5]})
+    for attribute in ATTRIBUTES[:5]: raw[attribute] = numbers(raw[attribute])/100
     known = raw.noisiness.notna() & np.isfinite(numbers(raw.mos))
     if known.sum() > 2 and srcc(raw.noisiness[known], numbers(raw.mos)[known]) < 0: raw["noisiness"] = 1 - raw.noisiness
     return raw.assign(name=[f"TestImage/{name}" for name in raw.name])

@@ -71,4 +71,4 @@ def test_training_by_a_loss_of_order_orders():
 
 @pytest.mark.parametrize("text", ["", "1 2 3", "1 1 1 1 -1", "0 0 0 0 0", "sharp", "nan 1 1 1 1", "1 1 1 1 1 1"])
 def test_weights_that_are_none(text):
-    with pytest.raises(AttiqaError, match="give five numbers"): parse_weights(text)
+    with pytest.raises(AttiqaError, match="give 5 numbers"): parse_weights(text)

@@ -118,7 +118,7 @@ def test_kept_pixels_train_the_same(labelled, tmp_path):
 def test_crops_larger_than_the_image(labelled, run):
     assert pretrain(run=str(run), labels=str(labelled), **SMALL | dict(epochs=1, crop=64)).is_file()
 
-@pytest.mark.parametrize("wrong, words", [(dict(loss="hinge"), "no loss 'hinge'"), (dict(weights="1 2"), "five numbers"), (dict(backbone="resnet9000"), "no backbone"),
+@pytest.mark.parametrize("wrong, words", [(dict(loss="hinge"), "no loss 'hinge'"), (dict(weights="1 2"), "give 5 numbers"), (dict(backbone="resnet9000"), "no backbone"),
                                           (dict(bf16="maybe"), "give auto"), (dict(source="photos"), "photos"), (dict(start="nowhere"), "no such model file")])
 def test_what_is_refused(labelled, run, wrong, words):
     with pytest.raises(AttiqaError, match=words) as error: pretrain(run=str(run), labels=str(labelled), **SMALL | wrong)
