@@ -19,6 +19,7 @@ unexport PYTHONPATH PYTHONHOME JUPYTER_PATH MPLBACKEND
 help:
 	@echo "make reproduce  install into .venv, run every stage on the embedded default into $(RUN), score a photograph"
 	@echo "make test       install, then check: notebooks clean, package and README in step, notebooks run, tests pass"
+	@echo "make lint       ruff, with the rules of ruff.toml"
 	@echo "make browser    install Chromium, with which make test looks at the report"
 	@echo "make mini       train the two shipped models again from PHOTOS=folder (about 2 hours on two cores)"
 	@echo "make prepare    after editing a notebook: clean notebooks, export the package, make README.md"
@@ -62,7 +63,7 @@ mini: .venv/.installed
 # Each process computes on one thread: two at work on their own finish sooner than two that share every sum.
 test: export ATTIQA_SMOKE := 1
 test: export OMP_NUM_THREADS := 1
-test: .venv/.installed-dev in-step
+test: .venv/.installed-dev lint in-step
 	MPLBACKEND=Agg timeout --kill-after=30 1800 $(BIN)/nbdev_test --n_workers $(JOBS)
 	timeout --kill-after=30 3000 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile tests
 

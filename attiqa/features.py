@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib, importlib, os, sys, uuid
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable
+from collections.abc import Callable
 import numpy as np, pandas as pd, torch, torch.nn.functional as F
 from torch.utils.data import DataLoader
 from .core import ATTRIBUTES, WEIGHTS, AttiqaError, file_hash, seed_all

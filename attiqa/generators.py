@@ -291,7 +291,7 @@ def to_patches(pixels:np.ndarray # (N, SIDE, SIDE, 3)
     n = SIDE//PATCH
     return pixels.reshape(-1, n, PATCH, n, PATCH, 3).transpose(0, 1, 3, 2, 4, 5).reshape(-1, 3*PATCH*PATCH)
 
-def from_patches(patches)->np.ndarray: # the other way
+def from_patches(patches:np.ndarray)->np.ndarray: # the other way
     n = SIDE//PATCH
     return patches.reshape(-1, n, n, PATCH, PATCH, 3).transpose(0, 1, 3, 2, 4, 5).reshape(-1, SIDE, SIDE, 3)
 

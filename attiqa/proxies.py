@@ -61,13 +61,13 @@ def score_tasks(tasks:dict, # name to task
     score = lambda x: pair_scores(x.flatten(0, -2), positive, negative, temperature).T.unflatten(1, x.shape[:-1]).contiguous().numpy()
     return {name: score(x) for name, x in different.items()}
 
-def of_members(scores:Scores, members)->Scores: # members: rows of candidates; the result has P = 1
+def of_members(scores:Scores, members:list[int])->Scores: # members: rows of candidates; the result has P = 1
     "Scores of an ensemble: the mean of its members'."
     return {name: values[np.asarray(members)].mean(0, keepdims=True) for name, values in scores.items()}
 
 # %% ../nbs/02b_proxies.ipynb #ffc9c5b2
-def own(scores, attribute): return scores[:, :, ATTRIBUTES.index(attribute)] # (P, N, 5, rungs) to (P, N, rungs): the attribute's ladder
-def drop(scores, attribute): return (own(scores, attribute)[..., 0] - own(scores, attribute)[..., -1]).mean(1).clip(0) # (P,); 0 where it rises
+def own(scores:np.ndarray, attribute:str)->np.ndarray: return scores[:, :, ATTRIBUTES.index(attribute)] # (P, N, 5, rungs) to (P, N, rungs): the attribute's ladder
+def drop(scores:np.ndarray, attribute:str)->np.ndarray: return (own(scores, attribute)[..., 0] - own(scores, attribute)[..., -1]).mean(1).clip(0) # (P,); 0 where it rises
 
 # %% ../nbs/02b_proxies.ipynb #c2ea95a9
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ def judge(tasks:dict, # name to task
     if table.empty: raise AttiqaError(f"no proxy task judges {attribute}; give one that does")
     return table.astype(float).assign(objective=table.mean(axis=1))
 
-def objective_draws(tasks, scores, attribute, rows, # as in `judge`
+def objective_draws(tasks:dict, scores:Scores, attribute:str, rows:Rows, # as in `judge`
                     draws:int, seed:int)->np.ndarray: # (draws, P)
     "Bootstrap over images: the objective of every candidate in every draw, all on the same images."
     return np.stack([judge(tasks, scores, attribute, resampled(rows, seed, draw)).objective for draw in range(draws)])

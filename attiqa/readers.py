@@ -5,10 +5,10 @@
 # %% ../nbs/01a_readers.ipynb #869507b3
 from __future__ import annotations
 import csv, io, os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Callable
 import numpy as np, pandas as pd
 from openpyxl import load_workbook
 from scipy.io import loadmat
@@ -116,7 +116,7 @@ def _header(rows, wanted, path): # position of the header
 # %% ../nbs/01a_readers.ipynb #f1d5d0a0
 def read_columns(path:Path, # .csv, .xlsx, or .txt parted by blanks
                  columns:dict, # new name to the table's name; to a position where there is no header
-                 optional:dict={}, # the same, NaN where the table has none
+                 optional:dict|None=None, # the same, NaN where the table has none
                  sheet:str="", # of a workbook; its first if empty
                  width:int=0 # cells in a row where there is no header
                 )->pd.DataFrame: # the new names; cells as they are
@@ -126,14 +126,14 @@ def read_columns(path:Path, # .csv, .xlsx, or .txt parted by blanks
         at = _header(rows, set(columns.values()), path)
         header = [str(cell).strip() for cell in rows[at]]
         start, width = at + 1, len(header)
-        place = {new: header.index(old) for new, old in (columns | optional).items() if old in header}
+        place = {new: header.index(old) for new, old in (columns | (optional or {})).items() if old in header}
     full = [(line, row) for line, row in enumerate(rows[start:], start + 1) if any(cell not in (None, "") for cell in row)]
     ragged = [f"line {line}" for line, row in full if len(row) != width]
     if ragged: raise ReleaseError(f"{path}: {len(ragged)} rows have not {width} cells ({_some(ragged)}); the file is cut short or changed", ragged)
     table = pd.DataFrame([[row[i] for i in place.values()] for _, row in full], columns=list(place), dtype=object)
-    return table.reindex(columns=[*columns, *optional])
+    return table.reindex(columns=[*columns, *(optional or {})])
 
-def numbers(cells)->np.ndarray: # float; NaN where a cell is no number
+def numbers(cells:Iterable)->np.ndarray: # float; NaN where a cell is no number
     "Cells as numbers."
     return pd.to_numeric(pd.Series(list(cells), dtype=object), errors="coerce").to_numpy(float)
 

@@ -230,7 +230,7 @@ TOLERANCE = {"02_prompts": .01, "03_pseudolabels": .01, "04_pretrain": .05, "05_
 ENTRIES = {"02_prompts": "prompts", "03_pseudolabels": "pseudolabels", "04_pretrain": "pretrain", "05_finetune": "finetune"} # stage to its entry in run.json
 SPEED = re.compile("second|speed|memory")
 
-def flat(value, *names)->Iterator[tuple[str, object]]: # name, with the outer names before it, and value
+def flat(value:dict|list|float|str|None, *names:str)->Iterator[tuple[str, object]]: # name, with the outer names before it, and value
     "Every figure of nested results."
     if isinstance(value, dict):
         for name in sorted(value): yield from flat(value[name], *names, name)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
-from typing import Callable, Iterable
+from collections.abc import Callable, Iterable
 import numpy as np, open_clip, torch, torch.nn.functional as F
 from fastcore.basics import patch
 from huggingface_hub import constants, hf_hub_download

@@ -5,7 +5,7 @@ import numpy as np, pandas as pd, pytest
 from releases import MINIS, write_image, write_table
 from attiqa import readers
 from attiqa.core import ATTRIBUTES, AttiqaError
-from attiqa.datasets import READERS, RELEASES, check_release, kept_splits, make_splits, repeated_splits, split_groups, surrogate_set
+from attiqa.datasets import READERS, RELEASES, check_release, kept_splits, make_splits, repeated_splits, split_groups
 from attiqa.images import open_image
 from attiqa.readers import COLUMNS, ReleaseError
 

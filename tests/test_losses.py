@@ -2,7 +2,7 @@
 import math
 import pytest, torch
 from attiqa.core import AttiqaError
-from attiqa.losses import LOSSES, attribute_loss, parse_weights, ranking_loss
+from attiqa.losses import LOSSES, attribute_loss, parse_weights
 
 PAIRS = dict(margin=lambda d, m: max(0., m - d), logistic=lambda d, m: math.log1p(math.exp(-d)), fidelity=lambda d, m: 1 - math.sqrt(1/(1 + math.exp(-d))))
 VALUES = dict(l1=abs, mse=lambda e: e*e)

@@ -1,6 +1,5 @@
 "Pretraining on a small labelled set: kills, several processes, what is refused, what a run leaves."
 import json, os, pickle, signal, subprocess, sys, time
-from pathlib import Path
 import numpy as np, pandas as pd, pytest, torch
 from safetensors.torch import load_file
 from attiqa.core import ATTRIBUTES, AttiqaError, generator, write_json, write_parquet
