@@ -2,7 +2,7 @@
 import importlib, re, subprocess, sys
 from html.parser import HTMLParser
 from urllib.parse import unquote
-import pytest
+import nbformat, pytest
 from attiqa._modidx import d
 from conftest import NOTEBOOKS, ROOT
 from test_notebooks import MODULES
@@ -71,3 +71,10 @@ def test_parameters_say_what_they_are(site):
     text = (site[0]/"core.html").read_text(encoding="utf-8")
     assert re.search(r"<td>path</td><td>str \| Path</td><td></td><td>the final place; its folder is made</td>", text)
     assert re.search(r"<td>returns</td><td>int</td><td></td><td>in \[0, 2\*\*63\)", text)
+
+def test_the_picture_of_the_method_is_what_its_cells_draw(tmp_path, monkeypatch):
+    cells = [cell.source for cell in nbformat.read(ROOT/"nbs"/"index.ipynb", as_version=4).cells if cell.source.startswith("#| hide") and ("def " in cell.source or "drawn" in cell.source)]
+    assert len(cells) == 3
+    monkeypatch.chdir(tmp_path)
+    exec("\n".join(cells), {})
+    assert (tmp_path/"method.svg").read_text(encoding="utf-8") == (ROOT/"nbs"/"method.svg").read_text(encoding="utf-8")

@@ -186,6 +186,6 @@ def save(site, template, groups, page, title, **values):
     site.target.mkdir(parents=True, exist_ok=True)
     (site.target/page).write_text(template.render(page=page, title=title, groups=groups, extra=EXTRA, **near, **blank | values), encoding="utf-8")
 
-EXTRA = [("contributing.html", "Work on it"), ("data_scripts.html", "Datasets"), ("card_attiqa-mini.html", "Card: attiqa-mini"), ("card_attiqa-mini-clip.html", "Card: attiqa-mini-clip")]
+EXTRA = [("contributing.html", "Work on it"), *((f"{page}.html", f"Add: {page.removeprefix('howto_').replace('_', ' ')}") for page in PAGES.values() if page.startswith("howto_")), ("data_scripts.html", "Datasets"), ("card_attiqa-mini.html", "Card: attiqa-mini"), ("card_attiqa-mini-clip.html", "Card: attiqa-mini-clip")]
 
 if __name__ == "__main__": print(f"{len(build(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT/'_docs'))} pages")
