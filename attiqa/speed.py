@@ -15,12 +15,12 @@ from PIL import Image
 from fastai.callback.core import Callback, CancelValidException
 from torch.nn import functional as F
 from torchmetrics import MeanMetric
-from .core import ATTRIBUTES, EMBEDDED, WEIGHTS, generator, record, run_path, seed_all, write_parquet
+from .core import ATTRIBUTES, EMBEDDED, WEIGHTS, cores, generator, record, run_path, seed_all, write_parquet
 from .crops import BatchOrder, Crops, LabelledImages, rank_shares
 from .images import PHOTOGRAPHS, ImageSource, list_source, open_image, open_source, package_photograph, to_tensor, write_list
 from .export import export_onnx
 from .journal import journaled
-from .labelling import Labeller, cores, folded, label_shards
+from .labelling import Labeller, folded, label_shards
 from .losses import attribute_loss
 from .model import load_model
 from .pretrain import build_network, ranking_learner

@@ -23,7 +23,7 @@ NAMED = re.compile(r"^# %% \.\./nbs/(\S+)\.ipynb #(\w+)$", re.M) # what nbdev wr
 class Site:
     "Target folder, the page of every file, the address of every public name."
     def __init__(self, target):
-        self.target, self.copied = target, []
+        self.target = target
         self.pages = {f"nbs/{p.name}": f"{p.stem}.html" for p in NBS.glob("*.ipynb")} | {path: f"{page}.html" for path, page in PAGES.items()}
         self.modules = {m[1]: p.stem for p in sorted(NBS.glob("*.ipynb")) if (m := re.search(r"#\| default_exp (\w+)", p.read_text(encoding="utf-8")))}
         found = [(name, f"{module}.html#{anchor(module, name)}") for module in self.modules for name in public(module)]
