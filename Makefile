@@ -9,7 +9,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help install dev reproduce mini test browser in-step prepare readme clean
+.PHONY: help install dev reproduce mini test lint browser in-step prepare readme docs clean
 
 # The kernel and every import come from .venv, whatever else is on the machine.
 export JUPYTER_PREFER_ENV_PATH := 1
@@ -19,10 +19,12 @@ unexport PYTHONPATH PYTHONHOME JUPYTER_PATH MPLBACKEND
 help:
 	@echo "make reproduce  install into .venv, run every stage on the embedded default into $(RUN), score a photograph"
 	@echo "make test       install, then check: notebooks clean, package and README in step, notebooks run, tests pass"
+	@echo "make lint       ruff, with the rules of ruff.toml"
 	@echo "make browser    install Chromium, with which make test looks at the report"
 	@echo "make mini       train the two shipped models again from PHOTOS=folder (about 2 hours on two cores)"
 	@echo "make prepare    after editing a notebook: clean notebooks, export the package, make README.md"
 	@echo "make readme     README.md from nbs/index.ipynb"
+	@echo "make docs       the notebooks and the API as pages in _docs/"
 	@echo "make clean      remove caches and builds; .venv and runs/ stay"
 	@echo "JOBS=...        processes of make test; now $(JOBS)"
 	@echo "PYTHON=...      the Python (3.11 or newer) that .venv is made with; now $(PYTHON)"
@@ -61,13 +63,16 @@ mini: .venv/.installed
 # Each process computes on one thread: two at work on their own finish sooner than two that share every sum.
 test: export ATTIQA_SMOKE := 1
 test: export OMP_NUM_THREADS := 1
-test: .venv/.installed-dev in-step
+test: .venv/.installed-dev lint in-step
 	MPLBACKEND=Agg timeout --kill-after=30 1800 $(BIN)/nbdev_test --n_workers $(JOBS)
 	timeout --kill-after=30 3000 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --timeout 900 tests
 
 # Chromium by playwright, with the system libraries it needs; or apt's, where playwright's cannot be had.
 browser: .venv/.installed-dev
 	$(BIN)/playwright install --with-deps chromium || apt-get install --yes --no-install-recommends chromium
+
+lint: .venv/.installed-dev
+	$(BIN)/ruff check
 
 in-step: .venv/.installed-dev
 	tools/in_step.sh
@@ -79,6 +84,10 @@ prepare: .venv/.installed-dev
 
 readme: .venv/.installed-dev
 	$(BIN)/python tools/readme.py
+
+docs: .venv/.installed-dev
+	rm -rf _docs
+	$(BIN)/python -W ignore tools/docs.py _docs
 
 clean:
 	rm -rf build dist .pytest_cache _proc _docs

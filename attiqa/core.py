@@ -14,7 +14,7 @@ import numpy as np
 # %% auto #0
 __all__ = ['ATTRIBUTES', 'SHIPPED', 'WEIGHTS', 'EMBEDDED', 'PACKAGES', 'AttiqaError', 'stable_seed', 'generator', 'seed_all',
            'atomic', 'write_json', 'read_json', 'write_parquet', 'file_hash', 'project_root', 'run_path', 'smoke',
-           'stage_settings', 'versions', 'git_commit', 'record', 'require']
+           'cores', 'stage_settings', 'versions', 'git_commit', 'record', 'require']
 
 # %% ../nbs/00_core.ipynb #40a1c5d5
 ATTRIBUTES = ("sharpness", "contrast", "brightness", "colorfulness", "noisiness") # in this order everywhere; 1 is best
@@ -107,6 +107,11 @@ EMBEDDED = "runs/embedded" # the run that everything falls back on: no network, 
 def smoke()->bool:
     "True where ATTIQA_SMOKE=1 asks for every stage at the size of a test."
     return os.environ.get("ATTIQA_SMOKE", "") not in ("", "0")
+
+# %% ../nbs/00_core.ipynb #914bfb75
+def cores()->int: # at least 1
+    "Cores that this process may use."
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 # %% ../nbs/00_core.ipynb #ad647f7f
 def _fits(value, default): # None as a default takes anything; an int is a float, True is not an int

@@ -8,7 +8,7 @@ import json
 import numpy as np, pandas as pd, torch
 from scipy.stats import rankdata
 from torch.utils.data import DataLoader
-from .core import ATTRIBUTES, AttiqaError, generator
+from .core import AttiqaError, generator
 from .images import ImageSource
 from .labelling import labelled_pixels, pixel_hash
 
@@ -114,7 +114,7 @@ class Crops:
         return (x if self.fixed or rng.random() < .5 else x.flip(-1)).contiguous(), self.labels[i]
 
 # %% ../nbs/04a_crops.ipynb #a1324e05
-def halve(rows:np.ndarray, labels:np.ndarray, attributes:list[int], rng)->list[np.ndarray]: # 2^len(attributes) parts of equal length
+def halve(rows:np.ndarray, labels:np.ndarray, attributes:list[int], rng:np.random.Generator)->list[np.ndarray]: # 2^len(attributes) parts of equal length
     "Split rows into parts that are alike in every one of these attributes."
     if not attributes: return [rng.permutation(rows)]
     pairs = rows[np.argsort(labels[rows, attributes[0]], kind="stable")].reshape(-1, 2)
@@ -124,7 +124,7 @@ def halve(rows:np.ndarray, labels:np.ndarray, attributes:list[int], rng)->list[n
 
 def spread_batches(rows:np.ndarray, # (steps*batch,) in random order
                    labels:np.ndarray, # (N, A) ranks
-                   batch:int, rng)->np.ndarray: # (steps, batch)
+                   batch:int, rng:np.random.Generator)->np.ndarray: # (steps, batch)
     "Batches that each span the range of every attribute."
     parts, done, steps = [], 0, len(rows)//batch
     while done < steps:

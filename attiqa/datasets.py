@@ -11,8 +11,8 @@ from torchmetrics.functional.image import spectral_angle_mapper, structural_simi
 from .core import AttiqaError
 from .distort import Recipe, apply_recipe, random_recipe
 from .images import ImageSource, crop_center, to_tensor
-from .readers import COLUMNS, READERS, RELEASES, ReleaseError, check_release, read_biq2021, read_clive, tidy
-from .splits import check_leakage, kept_splits, load_splits, make_splits, official_split, repeated_splits, save_splits, split_groups
+from .readers import COLUMNS, READERS, RELEASES, ReleaseError, check_release, read_biq2021, read_clive, tidy # noqa: F401 - what the other notebooks take from here
+from .splits import check_leakage, kept_splits, load_splits, make_splits, official_split, repeated_splits, save_splits, split_groups # noqa: F401
 
 # %% auto #0
 __all__ = ['surrogate_score', 'surrogate_image', 'surrogate_recipes', 'surrogate_set']

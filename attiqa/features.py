@@ -6,8 +6,9 @@
 from __future__ import annotations
 import hashlib, importlib, os, sys, uuid
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Callable
+from collections.abc import Callable
 import numpy as np, pandas as pd, torch, torch.nn.functional as F
 from torch.utils.data import DataLoader
 from .core import ATTRIBUTES, WEIGHTS, AttiqaError, file_hash, seed_all
@@ -40,8 +41,11 @@ def surrogate_images(source:str, count:int, size:int, seed:int)->ScoredImages:
     "The surrogate set of an image source."
     images = open_source(source, count, seed, size)
     table = surrogate_set(images, size=size, seed=seed)
-    pixels = lambda i: surrogate_image(images, table.key[i], table.recipe[i], size, seed)
-    return ScoredImages(table, table.score.to_numpy(), 0., 1., pixels, lambda i: pixel_hash(to_bytes(pixels(i))))
+    pixels = partial(_surrogate_pixels, images, table, size, seed) # no lambda: a worker that is spawned gets it pickled
+    return ScoredImages(table, table.score.to_numpy(), 0., 1., pixels, partial(_hash_pixels, pixels))
+
+def _surrogate_pixels(images, table, size, seed, i): return surrogate_image(images, table.key[i], table.recipe[i], size, seed)
+def _hash_pixels(pixels, i): return pixel_hash(to_bytes(pixels(i)))
 
 def scored_images(dataset:str, # a name in READERS
                   data:str)->ScoredImages: # data: folder of the release
@@ -54,7 +58,10 @@ def of_table(table:pd.DataFrame # tidy, with `low` and `high` among its attrs: o
             )->ScoredImages:
     "A table of image files and MOS."
     low, high = table.attrs["low"], table.attrs["high"]
-    return ScoredImages(table, ((table.mos - low)/(high - low)).to_numpy(), low, high, lambda i: to_tensor(open_image(table.image[i])), lambda i: file_hash(table.image[i]))
+    return ScoredImages(table, ((table.mos - low)/(high - low)).to_numpy(), low, high, partial(_file_pixels, table), partial(_file_content, table))
+
+def _file_pixels(table, i): return to_tensor(open_image(table.image[i]))
+def _file_content(table, i): return file_hash(table.image[i])
 
 # %% ../nbs/00h_features.ipynb #120f9ad5
 def _shorten(x, side): # the short side
@@ -107,7 +114,7 @@ def network_model(net:AttributeNet, name:str, unaware:bool=True # it has seen no
         embeddings = [head.embed(net.norm(pooled)) for head in net.heads]
         attributes = torch.sigmoid(net.gain*net.scalars(embeddings) + net.offset)
         return torch.cat([pooled, *embeddings, attributes, torch.sigmoid(net.regressor(torch.cat(embeddings, 1)))], 1)[0].cpu()
-    width, heads = net.norm.num_features, 5*net.settings["embedding"]
+    width, heads = net.norm.num_features, len(ATTRIBUTES)*net.settings["embedding"]
     ends = dict(backbone=slice(0, width), heads=slice(width, width + heads)) | {a: slice(width + heads + i, width + heads + i + 1) for i, a in enumerate((*ATTRIBUTES, "quality"))}
     scores = (*ATTRIBUTES, *["quality"]*("scores" in net.card)) if "attributes" in net.card and unaware else ()
     return Model(name, read, weights_hash(net, net.settings, "attributes and quality"), ends, scores, net)

@@ -234,7 +234,7 @@ def plot_leaderboard(board:pd.DataFrame, # of `leaderboard`
     values = board[list(ATTRIBUTES)].to_numpy()
     middle.imshow(values, aspect="auto", cmap="viridis", vmin=0, vmax=1)
     for (i, j), value in np.ndenumerate(values): middle.text(j, i, f"{value:.2f}", ha="center", va="center", color="w" if value < .6 else "k", fontsize=8)
-    middle.set(yticks=[], xticks=range(5)); middle.set_xticklabels(ATTRIBUTES, rotation=25, ha="right", fontsize=8)
+    middle.set(yticks=[], xticks=range(len(ATTRIBUTES))); middle.set_xticklabels(ATTRIBUTES, rotation=25, ha="right", fontsize=8)
     right.plot(curve.prompts, curve.in_order, "o-", markersize=3); right.axhline(.95, color=".6", linestyle="--")
     right.set(xlabel="prompts", ylabel="draws in the final order", ylim=(0, 1.03), xscale="log")
     most = int(curve.prompts.max())
@@ -291,7 +291,7 @@ def to_patches(pixels:np.ndarray # (N, SIDE, SIDE, 3)
     n = SIDE//PATCH
     return pixels.reshape(-1, n, PATCH, n, PATCH, 3).transpose(0, 1, 3, 2, 4, 5).reshape(-1, 3*PATCH*PATCH)
 
-def from_patches(patches)->np.ndarray: # the other way
+def from_patches(patches:np.ndarray)->np.ndarray: # the other way
     n = SIDE//PATCH
     return patches.reshape(-1, n, n, PATCH, PATCH, 3).transpose(0, 1, 3, 2, 4, 5).reshape(-1, SIDE, SIDE, 3)
 

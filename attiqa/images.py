@@ -7,15 +7,15 @@ from __future__ import annotations
 import io, os, warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial, cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Callable
+from collections.abc import Callable
 import numpy as np, torch
 from fastcore.basics import patch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from .core import AttiqaError, atomic, generator
-from .sources import EXTENSIONS, Folder, Shard, Tars, open_store, shards_of, walk_folder
+from .sources import EXTENSIONS, Folder, Shard, Tars, open_store, shards_of, walk_folder # noqa: F401 - the extensions belong to images
 
 # %% auto #0
 __all__ = ['MAX_PIXELS', 'ORIENTATION', 'TURNED', 'PHOTOGRAPHS', 'to_rgb', 'open_image', 'to_tensor', 'to_image', 'crop_center',
@@ -100,7 +100,8 @@ def crop_center(image:Image.Image, # RGB
 # %% ../nbs/00a_images.ipynb #e4a3e7be
 class Walk(Sequence):
     "Keys of a store: iterated over, they are walked; length and places need the list, which is then kept."
-    def __init__(self, store): self.store, self._list = store, None
+    def __init__(self, store # see `open_store`
+                ): self.store, self._list = store, None
     def __iter__(self)->Iterator[str]: return self._walked() if self._list is None else iter(self._list)
     def __len__(self): return len(self.listed())
     def __getitem__(self, place): return self.listed()[place]
@@ -191,7 +192,7 @@ PHOTOGRAPHS = {name: ("skimage", f"data/{name}") for name in
 PHOTOGRAPHS |= {name: ("sklearn", f"datasets/images/{name}") for name in ("china.jpg", "flower.jpg")}
 
 # %% ../nbs/00a_images.ipynb #2683184b
-@lru_cache(maxsize=None)
+@cache
 def package_photograph(name:str # a name in PHOTOGRAPHS
                       )->Image.Image: # RGB, about 0.2 to 0.9 megapixels
     "A photograph that an installed package carries."

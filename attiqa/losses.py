@@ -5,7 +5,7 @@
 # %% ../nbs/00g_losses.ipynb #19814b3e
 from __future__ import annotations
 from functools import partial
-from typing import Callable
+from collections.abc import Callable
 import torch, torch.nn.functional as F
 from .core import ATTRIBUTES, AttiqaError
 
@@ -35,41 +35,41 @@ def ranking_loss(scalars:torch.Tensor, labels:torch.Tensor, weights:torch.Tensor
     return over_pairs(lambda d: (margin - d).clamp(min=0), scalars, labels, weights, tolerance)
 
 # %% ../nbs/00g_losses.ipynb #79b1c1aa
-def logistic_loss(scalars, labels, weights=None, margin:float=1., tolerance:float=.02)->torch.Tensor: # as in `ranking_loss`; the margin is not used
+def logistic_loss(scalars:torch.Tensor, labels:torch.Tensor, weights:torch.Tensor|None=None, margin:float=1., tolerance:float=.02)->torch.Tensor: # as in `ranking_loss`; the margin is not used
     "RankNet: log(1 + exp(-d)) (Burges et al. 2005, equation 3 with a target of 1)."
     return over_pairs(lambda d: F.softplus(-d), scalars, labels, weights, tolerance)
 
 # %% ../nbs/00g_losses.ipynb #b12e29b3
-def fidelity_loss(scalars, labels, weights=None, margin:float=1., tolerance:float=.02)->torch.Tensor: # as in `ranking_loss`; the margin is not used
+def fidelity_loss(scalars:torch.Tensor, labels:torch.Tensor, weights:torch.Tensor|None=None, margin:float=1., tolerance:float=.02)->torch.Tensor: # as in `ranking_loss`; the margin is not used
     "FRank: 1 - sqrt(sigmoid(d)) (Tsai et al. 2007, equation 5 with a target of 1)."
     return over_pairs(lambda d: 1 - (F.logsigmoid(d)/2).exp(), scalars, labels, weights, tolerance) # the root's own gradient is infinite at 0
 
 # %% ../nbs/00g_losses.ipynb #1c841f9c
-def value_loss(penalty, scalars, labels, weights): # mean over the batch, weighted sum over attributes
+def value_loss(penalty:Callable, scalars:torch.Tensor, labels:torch.Tensor, weights:torch.Tensor|None)->torch.Tensor: # mean over the batch, weighted sum over attributes
     means = penalty(scalars - labels).mean(0)
     return (means if weights is None else means*weights.to(means)).sum()
 
-def l1_loss(scalars, labels, weights=None, margin:float=1., tolerance:float=.02)->torch.Tensor: # neither margin nor tolerance is used
+def l1_loss(scalars:torch.Tensor, labels:torch.Tensor, weights:torch.Tensor|None=None, margin:float=1., tolerance:float=.02)->torch.Tensor: # neither margin nor tolerance is used
     "Mean absolute error of the values."
     return value_loss(torch.abs, scalars, labels, weights)
 
-def mse_loss(scalars, labels, weights=None, margin:float=1., tolerance:float=.02)->torch.Tensor: # neither margin nor tolerance is used
+def mse_loss(scalars:torch.Tensor, labels:torch.Tensor, weights:torch.Tensor|None=None, margin:float=1., tolerance:float=.02)->torch.Tensor: # neither margin nor tolerance is used
     "Mean squared error of the values."
     return value_loss(torch.square, scalars, labels, weights)
 
 # %% ../nbs/00g_losses.ipynb #f793cd2b
 LOSSES = dict(margin=ranking_loss, logistic=logistic_loss, fidelity=fidelity_loss, l1=l1_loss, mse=mse_loss) # by the name that stage 04 takes
 
-def parse_weights(text:str # five numbers, or names of attributes: those count 1, the others 0
+def parse_weights(text:str # a number an attribute; one number for all; or names of attributes: those count 1, the others 0
                  )->torch.Tensor: # (5,)
     "Weights of the attributes' losses."
     words = text.replace(",", " ").split()
     if words and set(words) <= set(ATTRIBUTES): return torch.tensor([float(a in words) for a in ATTRIBUTES])
     try: weights = torch.tensor([float(word) for word in words])
     except ValueError: weights = torch.empty(0)
-    if len(weights) != 5 or not weights.isfinite().all() or weights.min() < 0 or not weights.any():
-        raise AttiqaError(f"weights {text!r}: give five numbers from 0 up, not all 0, or names among {', '.join(ATTRIBUTES)}")
-    return weights
+    if len(weights) not in (1, len(ATTRIBUTES)) or not weights.isfinite().all() or weights.min() < 0 or not weights.any():
+        raise AttiqaError(f"weights {text!r}: give {len(ATTRIBUTES)} numbers from 0 up, not all 0, or one for all, or names among {', '.join(ATTRIBUTES)}")
+    return weights.expand(len(ATTRIBUTES))
 
 def attribute_loss(name:str, # in LOSSES
                    weights:str="1 1 1 1 1", # see `parse_weights`

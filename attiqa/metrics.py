@@ -7,8 +7,9 @@ from __future__ import annotations
 import warnings
 from contextlib import contextmanager
 from itertools import combinations
-from typing import Callable
+from collections.abc import Callable
 import numpy as np, pandas as pd
+from numpy.typing import ArrayLike
 from scipy import stats
 from scipy.optimize import curve_fit
 from scipy.special import expit
@@ -59,11 +60,11 @@ def srcc(prediction, # (N,) scores
     "Spearman's rank correlation, ties given their mean rank."
     return _correlation(stats.spearmanr, prediction, truth)
 
-def krcc(prediction, truth)->float: # as in `srcc`
+def krcc(prediction:ArrayLike, truth:ArrayLike)->float: # as in `srcc`
     "Kendall's rank correlation, tau-b."
     return _correlation(stats.kendalltau, prediction, truth)
 
-def plcc(prediction, truth)->float: # as in `srcc`
+def plcc(prediction:ArrayLike, truth:ArrayLike)->float: # as in `srcc`
     "Pearson's linear correlation."
     return _correlation(stats.pearsonr, prediction, truth)
 
@@ -76,7 +77,7 @@ def rmse(prediction, # (N,) on the scale of truth
     return float(np.sqrt(np.mean((prediction - truth)**2)))
 
 # %% ../nbs/00e_metrics.ipynb #38319d7d
-def logistic(x, top, bottom, middle, width): # VQEG's four parameters, beta 1 to 4
+def logistic(x:ArrayLike, top:float, bottom:float, middle:float, width:float)->np.ndarray: # VQEG's four parameters, beta 1 to 4
     "The VQEG logistic: from `bottom` to `top`, half way at `middle`."
     return bottom + (top - bottom)*expit((x - middle)/np.abs(width))
 
@@ -93,7 +94,7 @@ def logistic_map(prediction, # (N,) scores, higher is better
     except (RuntimeError, TypeError): return x # no convergence; fewer images than parameters
 
 # %% ../nbs/00e_metrics.ipynb #91128c21
-def logistic_plcc(prediction, truth)->float: # as in `srcc`
+def logistic_plcc(prediction:ArrayLike, truth:ArrayLike)->float: # as in `srcc`
     "PLCC after the VQEG logistic; at least as far from 0 as plain PLCC, and of its sign."
     plain = plcc(prediction, truth)
     if np.isnan(plain): return plain
@@ -103,7 +104,7 @@ def logistic_plcc(prediction, truth)->float: # as in `srcc`
     return sign*max(abs(plain), fitted)
 
 # %% ../nbs/00e_metrics.ipynb #f7f293f1
-def logistic_rmse(prediction, truth)->float: # as in `srcc`
+def logistic_rmse(prediction:ArrayLike, truth:ArrayLike)->float: # as in `srcc`
     "RMSE after the VQEG logistic, or after the straight line where that does better; in units of truth."
     prediction, truth = _paired(prediction, truth)
     spread = float(truth.std())
@@ -112,7 +113,7 @@ def logistic_rmse(prediction, truth)->float: # as in `srcc`
     if plain <= 0: return spread
     return min(rmse(logistic_map(prediction, truth), truth), spread*float(np.sqrt(1 - min(1., plain)**2)))
 
-def agreement(prediction, truth)->dict: # as in `srcc`; of float
+def agreement(prediction:ArrayLike, truth:ArrayLike)->dict: # as in `srcc`; of float
     "All that the field reports: srcc, krcc, plcc, plcc_logistic, and rmse after the logistic; NaN with a warning for a constant score."
     if np.ptp(_paired(prediction, truth)[0]) == 0: warnings.warn("a constant prediction: no agreement is defined", RuntimeWarning, stacklevel=2)
     with _quiet():
@@ -158,7 +159,7 @@ def split_noise(values, # (N,) a metric, or a difference of two, one a split
     return float(values.std(ddof=1)*np.sqrt(1/len(values) + test/(1 - test)))
 
 # %% ../nbs/00e_metrics.ipynb #293ce263
-def paired_wilcoxon(first, second)->float: # two (N,), one a split; p in [0, 1]
+def paired_wilcoxon(first:ArrayLike, second:ArrayLike)->float: # two (N,), one a split; p in [0, 1]
     "Two-sided p of Wilcoxon's signed-rank test; 1 where all are equal."
     first, second = _paired(first, second)
     if np.all(first == second): return 1.
@@ -228,7 +229,7 @@ def ladder_srcc(scores # (N, R), first rung untouched
     size = np.sqrt((ranks**2).sum(1)*(level**2).sum())
     return np.divide(-ranks@level, size, out=np.zeros(len(ranks)), where=size > 0)
 
-def l_test(scores)->float: # (N, R) to [-1, 1]
+def l_test(scores:ArrayLike)->float: # (N, R) to [-1, 1]
     "Mean within-image SRCC (Ma et al. 2017, listwise ranking consistency)."
     return float(ladder_srcc(scores).mean())
 

@@ -18,7 +18,7 @@ from fastai.data.load import DataLoader
 from .core import ATTRIBUTES, EMBEDDED, AttiqaError, file_hash, generator, record, require, run_path, seed_all
 from .crops import BatchOrder, Crops, LabelledImages, gigabytes, hold_out, keep_pixels, rank_shares, verify_pixels
 from .images import open_source
-from .losses import attribute_loss, ranking_loss
+from .losses import attribute_loss
 from .metrics import pair_agreement, srcc
 from .model import AttributeNet, calibrate, read_tensors, save_model
 from .pseudolabels import label_images, read_labels

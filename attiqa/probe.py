@@ -4,7 +4,6 @@
 
 # %% ../nbs/05a_probe.ipynb #2c1665ca
 from __future__ import annotations
-from pathlib import Path
 import numpy as np, pandas as pd
 from scipy.stats import rankdata
 from .core import ATTRIBUTES, EMBEDDED, SHIPPED, AttiqaError, generator, read_json, record, require, run_path, seed_all, write_parquet

@@ -9,7 +9,7 @@ import numpy as np, pandas as pd, torch
 from .bank import BANK, load_candidates
 from .core import ATTRIBUTES, EMBEDDED, AttiqaError, read_json, record, run_path, write_json, write_parquet
 from .images import open_source
-from .proxies import annotated, controlled, embed_each, embed_ladders, half, judge, ladder_embedder, objective_draws, of_members, read_annotations, score_tasks
+from .proxies import annotated, controlled, embed_each, embed_ladders, half, judge, ladder_embedder, objective_draws, of_members, read_annotations, score_tasks # noqa: F401 - ladders are embedded for later stages too
 from .vlm import MINI_CLIP, VLM, load_vlm, pair_scores
 
 # %% auto #0

@@ -16,9 +16,9 @@ from .metrics import ladder_srcc
 from .vlm import VLM, pair_scores
 
 # %% auto #0
-__all__ = ['Scores', 'Rows', 'embed_each', 'ladder_embedder', 'embed_ladders', 'score_tasks', 'of_members', 'own', 'drop',
-           'Order', 'Selectivity', 'Steadiness', 'Reach', 'controlled', 'row_srcc', 'Annotated', 'read_annotations',
-           'annotated', 'half', 'resampled', 'judge', 'objective_draws']
+__all__ = ['Scores', 'TASKS', 'Rows', 'embed_each', 'ladder_embedder', 'embed_ladders', 'score_tasks', 'of_members', 'own',
+           'drop', 'Order', 'Selectivity', 'Steadiness', 'Reach', 'controlled', 'row_srcc', 'Annotated',
+           'read_annotations', 'annotated', 'half', 'resampled', 'judge', 'objective_draws']
 
 # %% ../nbs/02b_proxies.ipynb #12673e53
 def embed_each(source:ImageSource,
@@ -41,7 +41,7 @@ def ladder_embedder(vlm:VLM, size:int, # pixels a side of the crop that is worse
         x = to_tensor(crop_center(image, size))
         worse = torch.cat([ladder(x, name, seed, key, rungs=rungs)[1:] for name in LADDERS.values()])
         first, rest = vlm.embed_images(torch.cat([x[None], worse])).split([1, len(worse)])
-        return torch.cat([first.expand(5, 1, -1), rest.unflatten(0, (5, rungs - 1))], 1)
+        return torch.cat([first.expand(len(LADDERS), 1, -1), rest.unflatten(0, (len(LADDERS), rungs - 1))], 1)
     return embed
 
 def embed_ladders(vlm:VLM, source:ImageSource, size:int, rungs:int, seed:int # as in `ladder_embedder`
@@ -61,13 +61,13 @@ def score_tasks(tasks:dict, # name to task
     score = lambda x: pair_scores(x.flatten(0, -2), positive, negative, temperature).T.unflatten(1, x.shape[:-1]).contiguous().numpy()
     return {name: score(x) for name, x in different.items()}
 
-def of_members(scores:Scores, members)->Scores: # members: rows of candidates; the result has P = 1
+def of_members(scores:Scores, members:list[int])->Scores: # members: rows of candidates; the result has P = 1
     "Scores of an ensemble: the mean of its members'."
     return {name: values[np.asarray(members)].mean(0, keepdims=True) for name, values in scores.items()}
 
 # %% ../nbs/02b_proxies.ipynb #ffc9c5b2
-def own(scores, attribute): return scores[:, :, ATTRIBUTES.index(attribute)] # (P, N, 5, rungs) to (P, N, rungs): the attribute's ladder
-def drop(scores, attribute): return (own(scores, attribute)[..., 0] - own(scores, attribute)[..., -1]).mean(1).clip(0) # (P,); 0 where it rises
+def own(scores:np.ndarray, attribute:str)->np.ndarray: return scores[:, :, ATTRIBUTES.index(attribute)] # (P, N, 5, rungs) to (P, N, rungs): the attribute's ladder
+def drop(scores:np.ndarray, attribute:str)->np.ndarray: return (own(scores, attribute)[..., 0] - own(scores, attribute)[..., -1]).mean(1).clip(0) # (P,); 0 where it rises
 
 # %% ../nbs/02b_proxies.ipynb #c2ea95a9
 @dataclass(frozen=True)
@@ -104,10 +104,12 @@ class Reach:
     def judge(self, scores, attribute, rows): return drop(scores[:, rows], attribute)
 
 # %% ../nbs/02b_proxies.ipynb #908ce114
+TASKS = dict(order=Order, selectivity=Selectivity, steadiness=Steadiness, reach=Reach) # by the name of the search's column
+
 def controlled(embeddings:torch.Tensor # (N, 5, rungs, D) of ladders
               )->dict: # name to task
-    "The four tasks on ladders."
-    return dict(order=Order(embeddings), selectivity=Selectivity(embeddings), steadiness=Steadiness(embeddings), reach=Reach(embeddings))
+    "The tasks on ladders."
+    return {name: task(embeddings) for name, task in TASKS.items()}
 
 # %% ../nbs/02b_proxies.ipynb #ebe50123
 def row_srcc(scores, # (P, n)
@@ -172,7 +174,7 @@ def judge(tasks:dict, # name to task
     if table.empty: raise AttiqaError(f"no proxy task judges {attribute}; give one that does")
     return table.astype(float).assign(objective=table.mean(axis=1))
 
-def objective_draws(tasks, scores, attribute, rows, # as in `judge`
+def objective_draws(tasks:dict, scores:Scores, attribute:str, rows:Rows, # as in `judge`
                     draws:int, seed:int)->np.ndarray: # (draws, P)
     "Bootstrap over images: the objective of every candidate in every draw, all on the same images."
     return np.stack([judge(tasks, scores, attribute, resampled(rows, seed, draw)).objective for draw in range(draws)])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd, pyarrow.parquet, torch
 from .core import EMBEDDED, AttiqaError, file_hash, read_json, record, require, run_path, write_json, write_parquet
 from .images import ImageSource, Walk, open_source
-from .labelling import (REJECTS, ROW, Labeller, Result, folded, label_shards, label_table, labelled_pixels, model_hash, parquet_bytes,
+from .labelling import (REJECTS, ROW, Labeller, Result, folded, label_shards, label_table, labelled_pixels, model_hash, parquet_bytes, # noqa: F401 - the recipes of variants too
                               pixel_hash, room, software, variant_recipe, write_result)
 from .prompts import load_prompts, search_prompts
 from .vlm import MINI_CLIP, load_vlm

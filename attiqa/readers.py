@@ -5,10 +5,10 @@
 # %% ../nbs/01a_readers.ipynb #869507b3
 from __future__ import annotations
 import csv, io, os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Callable
 import numpy as np, pandas as pd
 from openpyxl import load_workbook
 from scipy.io import loadmat
@@ -116,7 +116,7 @@ def _header(rows, wanted, path): # position of the header
 # %% ../nbs/01a_readers.ipynb #f1d5d0a0
 def read_columns(path:Path, # .csv, .xlsx, or .txt parted by blanks
                  columns:dict, # new name to the table's name; to a position where there is no header
-                 optional:dict={}, # the same, NaN where the table has none
+                 optional:dict|None=None, # the same, NaN where the table has none
                  sheet:str="", # of a workbook; its first if empty
                  width:int=0 # cells in a row where there is no header
                 )->pd.DataFrame: # the new names; cells as they are
@@ -126,14 +126,14 @@ def read_columns(path:Path, # .csv, .xlsx, or .txt parted by blanks
         at = _header(rows, set(columns.values()), path)
         header = [str(cell).strip() for cell in rows[at]]
         start, width = at + 1, len(header)
-        place = {new: header.index(old) for new, old in (columns | optional).items() if old in header}
+        place = {new: header.index(old) for new, old in (columns | (optional or {})).items() if old in header}
     full = [(line, row) for line, row in enumerate(rows[start:], start + 1) if any(cell not in (None, "") for cell in row)]
     ragged = [f"line {line}" for line, row in full if len(row) != width]
     if ragged: raise ReleaseError(f"{path}: {len(ragged)} rows have not {width} cells ({_some(ragged)}); the file is cut short or changed", ragged)
     table = pd.DataFrame([[row[i] for i in place.values()] for _, row in full], columns=list(place), dtype=object)
-    return table.reindex(columns=[*columns, *optional])
+    return table.reindex(columns=[*columns, *(optional or {})])
 
-def numbers(cells)->np.ndarray: # float; NaN where a cell is no number
+def numbers(cells:Iterable)->np.ndarray: # float; NaN where a cell is no number
     "Cells as numbers."
     return pd.to_numeric(pd.Series(list(cells), dtype=object), errors="coerce").to_numpy(float)
 
@@ -246,8 +246,8 @@ def _koniq10k(root): # the indicators are measured, not rated: brought to [0, 1]
     return raw.assign(name=[f"{size}/{name}" for name in raw.name])
 
 def _spaq(root): # SPAQ's five attributes are the kit's; noisiness is turned round if it falls as quality rises
-    raw = read_columns(root/"Annotations"/"MOS and Image attribute scores.xlsx", dict(name="Image name", mos="MOS") | {a: a.capitalize() for a in ATTRIBUTES})
-    for attribute in ATTRIBUTES: raw[attribute] = numbers(raw[attribute])/100
+    raw = read_columns(root/"Annotations"/"MOS and Image attribute scores.xlsx", dict(name="Image name", mos="MOS") | {a: a.capitalize() for a in ATTRIBUTES[:5]})
+    for attribute in ATTRIBUTES[:5]: raw[attribute] = numbers(raw[attribute])/100
     known = raw.noisiness.notna() & np.isfinite(numbers(raw.mos))
     if known.sum() > 2 and srcc(raw.noisiness[known], numbers(raw.mos)[known]) < 0: raw["noisiness"] = 1 - raw.noisiness
     return raw.assign(name=[f"TestImage/{name}" for name in raw.name])

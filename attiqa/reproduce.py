@@ -17,7 +17,7 @@ from .core import EMBEDDED, SHIPPED, AttiqaError, file_hash, git_commit, project
 # %% auto #0
 __all__ = ['STAGES', 'REFERENCE', 'TOLERANCE', 'ENTRIES', 'SPEED', 'PAGE', 'Stage', 'files', 'modules_of', 'cells', 'code_hash',
            'defaults', 'parse', 'preset_values', 'settle', 'fingerprint', 'manifest_path', 'state', 'supersede',
-           'hardware', 'run_notebook', 'what_failed', 'reproduce', 'between', 'finish', 'verify', 'flat',
+           'hardware', 'run_notebook', 'finished', 'what_failed', 'reproduce', 'between', 'finish', 'verify', 'flat',
            'reference_of', 'differences', 'html_table', 'write_pages', 'figures_of', 'write_report']
 
 # %% ../nbs/13_reproduce.ipynb #6341e5d3
@@ -152,11 +152,17 @@ def run_notebook(notebook:Path, target:Path, parameters:dict, log:Path # log: pa
     env = {k: v for k, v in os.environ.items() if k != "MPLBACKEND"} | dict(JUPYTER_PREFER_ENV_PATH="1")
     begin = time.monotonic()
     with open(log, "w") as out: process = subprocess.Popen(command, cwd=notebook.parent.parent, env=env, stdout=out, stderr=subprocess.STDOUT)
-    try: _, code, usage = os.wait4(process.pid, 0)
+    try: memory = finished(process)
     except BaseException: process.terminate(), process.wait(); raise
-    process.returncode = os.waitstatus_to_exitcode(code)
     if process.returncode: raise AttiqaError(f"{notebook.stem} failed{what_failed(target, log)}; the same command goes on from there")
-    return time.monotonic() - begin, usage.ru_maxrss/(1e6 if sys.platform == "darwin" else 1e3)
+    return time.monotonic() - begin, memory
+
+def finished(process:subprocess.Popen)->float: # MB of it or the largest process under it; 0 where the system does not tell (Windows)
+    "Wait for a process; its return code is set."
+    if not hasattr(os, "wait4"): process.wait(); return 0.
+    _, code, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(code)
+    return usage.ru_maxrss/(1e6 if sys.platform == "darwin" else 1e3)
 
 def what_failed(executed:Path, log:Path)->str: # one line
     "Where and why a notebook stopped."
@@ -230,7 +236,7 @@ TOLERANCE = {"02_prompts": .01, "03_pseudolabels": .01, "04_pretrain": .05, "05_
 ENTRIES = {"02_prompts": "prompts", "03_pseudolabels": "pseudolabels", "04_pretrain": "pretrain", "05_finetune": "finetune"} # stage to its entry in run.json
 SPEED = re.compile("second|speed|memory")
 
-def flat(value, *names)->Iterator[tuple[str, object]]: # name, with the outer names before it, and value
+def flat(value:dict|list|float|str|None, *names:str)->Iterator[tuple[str, object]]: # name, with the outer names before it, and value
     "Every figure of nested results."
     if isinstance(value, dict):
         for name in sorted(value): yield from flat(value[name], *names, name)

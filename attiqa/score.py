@@ -18,14 +18,14 @@ from fastcore.basics import patch
 from PIL import Image
 from torch import nn
 from torch.fx.experimental.optimization import fuse
-from .core import ATTRIBUTES, WEIGHTS, AttiqaError
+from .core import ATTRIBUTES, WEIGHTS, AttiqaError, cores
 from .images import MAX_PIXELS, find_images, open_image, to_image, to_rgb, to_tensor
 from .maps import local_scores
 from .model import AttributeNet, load_model
 
 # %% auto #0
 __all__ = ['RECORD_FIELDS', 'MAX_SCORED_PIXELS', 'MIN_SIDE', 'READERS', 'MINI', 'READ_AHEAD', 'Score', 'fit', 'check_tensor',
-           'read_pixels', 'Folded', 'folded_net', 'OnnxNet', 'Scorer', 'cores', 'in_order', 'score', 'to_table']
+           'read_pixels', 'Folded', 'folded_net', 'OnnxNet', 'Scorer', 'in_order', 'score', 'to_table']
 
 # %% ../nbs/10_score.ipynb #13ec4604
 @dataclass(frozen=True)
@@ -182,9 +182,6 @@ def measure(self:Scorer, pixels:torch.Tensor, # (3, H, W) in [0, 1]
     return Score(path, *(round(value, 6) for value in (overall, *attributes[0].tolist())))
 
 # %% ../nbs/10_score.ipynb #8eb58298
-def cores()->int: # that this process may use
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
 READ_AHEAD = 2*cores() # pictures
 
 def in_order(work:Callable, items:Iterable)->Iterator: # work(item), in the order of the items

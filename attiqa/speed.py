@@ -5,7 +5,7 @@
 # %% ../nbs/12_speed.ipynb #568ae8c9
 from __future__ import annotations
 import platform, tempfile, time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib.util import find_spec
 from itertools import cycle
@@ -15,12 +15,12 @@ from PIL import Image
 from fastai.callback.core import Callback, CancelValidException
 from torch.nn import functional as F
 from torchmetrics import MeanMetric
-from .core import ATTRIBUTES, EMBEDDED, WEIGHTS, generator, record, run_path, seed_all, write_parquet
+from .core import ATTRIBUTES, EMBEDDED, WEIGHTS, cores, generator, record, run_path, seed_all, write_parquet
 from .crops import BatchOrder, Crops, LabelledImages, rank_shares
 from .images import PHOTOGRAPHS, ImageSource, list_source, open_image, open_source, package_photograph, to_tensor, write_list
 from .export import export_onnx
 from .journal import journaled
-from .labelling import Labeller, cores, folded, label_shards
+from .labelling import Labeller, folded, label_shards
 from .losses import attribute_loss
 from .model import load_model
 from .pretrain import build_network, ranking_learner
@@ -197,14 +197,14 @@ def bare_scoring(scorer:Scorer, files:list[str], part:int, kept:int=64)->Callabl
         return part
     return work
 
-def folder_scoring(scorer:Scorer, parts, folder:Path)->Callable:
+def folder_scoring(scorer:Scorer, parts:Iterator, folder:Path)->Callable:
     "Files to a journal, as the command line does it."
     def work():
         torch.set_num_threads(cores())
         return sum(1 for _ in journaled(folder/"journal", next(parts), scorer.stream, {}))
     return work
 
-def metric_loop(net, parts, device)->Callable:
+def metric_loop(net:torch.nn.Module, parts:Iterator, device:str)->Callable:
     "One file after another into a torchmetrics metric."
     @torch.inference_mode()
     def work():
@@ -216,9 +216,9 @@ def metric_loop(net, parts, device)->Callable:
         return len(files)
     return work
 
-def pyiqa_loop(parts, device)->Callable:
+def pyiqa_loop(parts:Iterator, device:str)->Callable:
     "One file after another by pyiqa."
-    import pyiqa, attiqa.plugin
+    import pyiqa, attiqa.plugin # noqa: F401 - enters the metric
     metric = pyiqa.create_metric("attiqa", device=torch.device(device))
     def work():
         torch.set_num_threads(cores())

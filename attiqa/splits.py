@@ -6,7 +6,7 @@
 from __future__ import annotations
 import hashlib, os
 from pathlib import Path
-from typing import Iterator
+from collections.abc import Iterator
 import numpy as np, pandas as pd
 from sklearn.model_selection import GroupShuffleSplit
 from .core import AttiqaError, stable_seed, write_parquet

@@ -8,10 +8,11 @@ import argparse, ctypes, json, os, random, sys, time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable
+from collections.abc import Callable, Iterable
 import numpy as np, pandas as pd, torch, torch.distributed as dist, yaml
 from fastai.callback.core import Callback, CancelEpochException
 from fastai.learner import Metric
+from fastai.optimizer import Optimizer
 from fastcore.basics import patch
 from safetensors.torch import save_file
 from torch.nn.parallel import DistributedDataParallel
@@ -89,7 +90,7 @@ class MovingAverage(Callback):
     def after_fit(self): unwrap(self.model).load_state_dict(self.average.module.state_dict())
 
 # %% ../nbs/04b_training.ipynb #a0557d5a
-def numbers(row)->list[float]: # NaN for what was not measured
+def numbers(row:Iterable)->list[float]: # NaN for what was not measured
     "A row of the recorder as numbers."
     return [float("nan") if value is None else float(value) for value in row]
 
@@ -148,13 +149,13 @@ def restore_random(tensors:dict, values:dict): # from `random_state`; JSON has m
     if torch.cuda.is_available(): torch.cuda.set_rng_state_all([tensors[f"cuda{i}"] for i in range(torch.cuda.device_count()) if f"cuda{i}" in tensors])
 
 # %% ../nbs/04b_training.ipynb #b6f86c62
-def optimizer_state(optimizer)->tuple[dict, dict]: # tensors by '<parameter>.<name>', JSON
+def optimizer_state(optimizer:Optimizer)->tuple[dict, dict]: # tensors by '<parameter>.<name>', JSON
     "State of a fastai optimizer."
     state = optimizer.state_dict()
     tensors = {f"{i}.{k}": v for i, entry in enumerate(state["state"]) for k, v in entry.items() if torch.is_tensor(v)}
     return tensors, dict(hypers=list(state["hypers"]), state=[{k: v for k, v in entry.items() if not torch.is_tensor(v)} for entry in state["state"]])
 
-def restore_optimizer(optimizer, tensors:dict, values:dict): # from `optimizer_state`
+def restore_optimizer(optimizer:Optimizer, tensors:dict, values:dict): # from `optimizer_state`
     parameters = [p for p, *_ in optimizer.all_params()]
     for name, value in tensors.items():
         i, name = name.split(".", 1)
@@ -330,7 +331,7 @@ def over_processes(loss:Callable # (scalars, labels) to a scalar
     return whole
 
 # %% ../nbs/04b_training.ipynb #efad604e
-def global_batch_norm(norm, x): # the forward of a batch norm layer over the batch of all processes
+def global_batch_norm(norm:torch.nn.Module, x:torch.Tensor)->torch.Tensor: # the forward of a batch norm layer over the batch of all processes
     if not norm.training: return type(norm).forward(norm, x)
     axes, shape = [0, *range(2, x.ndim)], [1, -1] + [1]*(x.ndim - 2)
     count = x.numel()//x.shape[1]*dist.get_world_size()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
-from typing import Callable, Iterable
+from collections.abc import Callable, Iterable
 import numpy as np, open_clip, torch, torch.nn.functional as F
 from fastcore.basics import patch
 from huggingface_hub import constants, hf_hub_download
@@ -19,8 +19,8 @@ from .core import WEIGHTS, AttiqaError, atomic, read_json
 from .images import crop_center, to_image, to_tensor
 
 # %% auto #0
-__all__ = ['MINI_CLIP', 'TEXT_BATCH', 'QUICK', 'NATIVE', 'cache_folder', 'read_shelf', 'write_shelf', 'VLM', 'NativeCrop',
-           'check_activation', 'as_clip_iqa', 'load_vlm', 'pair_scores']
+__all__ = ['MINI_CLIP', 'TEXT_BATCH', 'QUICK', 'NATIVE', 'LOADERS', 'cache_folder', 'read_shelf', 'write_shelf', 'VLM',
+           'NativeCrop', 'check_activation', 'as_clip_iqa', 'load_vlm', 'pair_scores']
 
 # %% ../nbs/00c_vlm.ipynb #d7a966a1
 MINI_CLIP = "attiqa-mini-clip" # the vision-language model that the package ships
@@ -191,12 +191,14 @@ def _load_error(name, error): # one line that says what to do
             f"{name!r} is not on this machine (Hugging Face cache: {constants.HF_HUB_CACHE}) and could not be fetched; "
             f"fetch it once with a network, or give a folder or a file ({what})")
 
-def load_vlm(name:str=MINI_CLIP, # one of the table above
+LOADERS:dict[str, Callable] = {} # models of one's own: name to a function that gives model, preprocess, tokenizer
+
+def load_vlm(name:str=MINI_CLIP, # one of the table above, or in LOADERS
              device:str="cpu")->VLM:
     "Load a vision-language model in evaluation mode; AttiqaError where the name or its file does not fit."
     base = name.removesuffix(NATIVE)
     folder = WEIGHTS/base if base == MINI_CLIP else Path(base)
-    find = (lambda: _from_folder(folder)) if folder.is_dir() else (lambda: (_from_hub if base.startswith("hf-hub:") else _from_name)(base))
+    find = LOADERS[base] if base in LOADERS else (lambda: _from_folder(folder)) if folder.is_dir() else (lambda: (_from_hub if base.startswith("hf-hub:") else _from_name)(base))
     try: model, preprocess, tokenizer = find()
     except AttiqaError: raise
     except Exception as error: raise AttiqaError(_load_error(base, error)) from None

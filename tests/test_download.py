@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np, pandas as pd, pytest
 from conftest import ROOT
 from releases import MINIS
-from attiqa import download, readers
+from attiqa import readers
 from attiqa.core import AttiqaError, file_hash, read_json
-from attiqa.download import BLOCK, FLOOR, SOURCES, Piece, Source, fetch, fetch_release, main, unpack
+from attiqa.download import BLOCK, FLOOR, SOURCES, Source, fetch, fetch_release, main, unpack
 from attiqa.readers import RELEASES
 
 CONTENT = np.random.default_rng(0).bytes(700_001)
@@ -39,9 +39,9 @@ class Handler(BaseHTTPRequestHandler):
         if start >= len(content) and start: return self.reply(416, b"", {"Content-Range": f"bytes */{len(content)}"})
         headers = {"ETag": self.server.tag} | ({"Content-Range": f"bytes {start}-{len(content) - 1}/{len(content)}"} if start else {})
         self.reply(206 if start else 200, content[start:], headers, stop, pause)
-    def reply(self, status, body, headers={}, stop=None, pause=0):
+    def reply(self, status, body, headers=(), stop=None, pause=0):
         self.send_response(status)
-        for name, value in ({"Content-Length": str(len(body)), "Content-Type": "application/octet-stream"} | headers).items(): self.send_header(name, value)
+        for name, value in ({"Content-Length": str(len(body)), "Content-Type": "application/octet-stream"} | dict(headers)).items(): self.send_header(name, value)
         self.end_headers()
         body = body[:stop]
         for at in range(0, len(body), 1 << 15):

@@ -1,7 +1,7 @@
 "Ranking generators: the order that is known, intervals and strengths against references, and what must be reported."
 import shutil
 from itertools import permutations
-import choix, numpy as np, pandas as pd, pytest
+import numpy as np, pandas as pd, pytest
 from scipy.optimize import minimize
 from attiqa import generators as g
 from attiqa.cli import main

@@ -2,7 +2,7 @@
 import math
 import pytest, torch
 from attiqa.core import AttiqaError
-from attiqa.losses import LOSSES, attribute_loss, parse_weights, ranking_loss
+from attiqa.losses import LOSSES, attribute_loss, parse_weights
 
 PAIRS = dict(margin=lambda d, m: max(0., m - d), logistic=lambda d, m: math.log1p(math.exp(-d)), fidelity=lambda d, m: 1 - math.sqrt(1/(1 + math.exp(-d))))
 VALUES = dict(l1=abs, mse=lambda e: e*e)
@@ -71,4 +71,4 @@ def test_training_by_a_loss_of_order_orders():
 
 @pytest.mark.parametrize("text", ["", "1 2 3", "1 1 1 1 -1", "0 0 0 0 0", "sharp", "nan 1 1 1 1", "1 1 1 1 1 1"])
 def test_weights_that_are_none(text):
-    with pytest.raises(AttiqaError, match="give five numbers"): parse_weights(text)
+    with pytest.raises(AttiqaError, match="give 5 numbers"): parse_weights(text)

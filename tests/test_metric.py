@@ -104,7 +104,7 @@ def test_wrong_arguments(tmp_path):
 
 @pytest.mark.skipif(not find_spec("pyiqa"), reason="pyiqa is not installed; the extra attiqa[pyiqa] brings it")
 def test_pyiqa(scorer, tmp_path):
-    import pyiqa, attiqa.plugin
+    import pyiqa, attiqa.plugin # noqa: F401 - enters the metric
     package_photograph("coffee.png").save(tmp_path/"p.png")
     for name, attribute in (("attiqa", "quality"), ("attiqa-noisiness", "noisiness")):
         assert pyiqa.create_metric(name, device="cpu")(str(tmp_path/"p.png")).item() == pytest.approx(getattr(scorer(tmp_path/"p.png"), attribute), abs=1e-5)

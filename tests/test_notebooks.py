@@ -1,6 +1,5 @@
 "What holds for every notebook, and for the modules they export."
-import ast, importlib, inspect, re, sys
-from pathlib import Path
+import ast, importlib, inspect, re
 import nbformat, pytest
 from conftest import NOTEBOOKS, ROOT
 

@@ -1,7 +1,6 @@
 "What is installed: names, versions, files."
 import shutil, subprocess, sys, zipfile
 from configparser import ConfigParser
-from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name

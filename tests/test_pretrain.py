@@ -1,6 +1,5 @@
 "Pretraining on a small labelled set: kills, several processes, what is refused, what a run leaves."
 import json, os, pickle, signal, subprocess, sys, time
-from pathlib import Path
 import numpy as np, pandas as pd, pytest, torch
 from safetensors.torch import load_file
 from attiqa.core import ATTRIBUTES, AttiqaError, generator, write_json, write_parquet
@@ -118,7 +117,7 @@ def test_kept_pixels_train_the_same(labelled, tmp_path):
 def test_crops_larger_than_the_image(labelled, run):
     assert pretrain(run=str(run), labels=str(labelled), **SMALL | dict(epochs=1, crop=64)).is_file()
 
-@pytest.mark.parametrize("wrong, words", [(dict(loss="hinge"), "no loss 'hinge'"), (dict(weights="1 2"), "five numbers"), (dict(backbone="resnet9000"), "no backbone"),
+@pytest.mark.parametrize("wrong, words", [(dict(loss="hinge"), "no loss 'hinge'"), (dict(weights="1 2"), "give 5 numbers"), (dict(backbone="resnet9000"), "no backbone"),
                                           (dict(bf16="maybe"), "give auto"), (dict(source="photos"), "photos"), (dict(start="nowhere"), "no such model file")])
 def test_what_is_refused(labelled, run, wrong, words):
     with pytest.raises(AttiqaError, match=words) as error: pretrain(run=str(run), labels=str(labelled), **SMALL | wrong)

@@ -1,6 +1,6 @@
 "Prompt search: what is planted is found, nothing leaks from the reporting half, bytes repeat, images are embedded once."
 import numpy as np, pandas as pd, pytest, torch, torch.nn.functional as F
-from attiqa.bank import load_bank, load_candidates, write_bank
+from attiqa.bank import load_bank, write_bank
 from attiqa.core import ATTRIBUTES, AttiqaError
 from attiqa.images import package_photograph
 from attiqa.prompts import NAIVE, attribute_scores, choose, embed_pairs, load_prompts, search_prompts
@@ -186,7 +186,7 @@ def test_too_few_images(tmp_path, photos, mini_bank):
 
 def test_annotations_are_one_more_task(tmp_path, photos, mini_bank):
     "People who call the dark pictures bright: their SRCC enters brightness alone, and has its say."
-    mini, table = load_vlm(), pd.DataFrame(dict(image=[f"photos/{i}.png" for i in range(5)] + ["photos/gone.png"], mos=3., brightness=[5., 4, 3, 2, 1, 9], sharpness=np.nan))
+    table = pd.DataFrame(dict(image=[f"photos/{i}.png" for i in range(5)] + ["photos/gone.png"], mos=3., brightness=[5., 4, 3, 2, 1, 9], sharpness=np.nan))
     table.drop(columns="sharpness").to_csv(tmp_path/"people.csv", index=False)
     search_prompts(run=str(tmp_path/"run"), bank=mini_bank, annotations=str(tmp_path/"people.csv"), **SMALL)
     found, report = (pd.read_parquet(tmp_path/"run"/f"prompt_{name}.parquet") for name in ("search", "report"))

@@ -1,6 +1,5 @@
 "The whole run by one command, at test size: what is skipped, what is resumed, what is compared."
-import json, os, shutil, signal, subprocess, sys, time
-from pathlib import Path
+import os, shutil, signal, subprocess, sys, time
 import pytest
 from attiqa.cli import main
 from attiqa.core import AttiqaError, read_json, write_json

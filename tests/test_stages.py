@@ -1,6 +1,5 @@
 "Every stage notebook, run by papermill at test size: what it leaves, what it refuses, and that it repeats byte by byte."
 import json, shutil
-from pathlib import Path
 import nbformat, pandas as pd, pytest
 from attiqa.core import ATTRIBUTES
 from attiqa.images import package_photograph

@@ -1,8 +1,6 @@
 "Any open_clip model, built at random and saved: what load_vlm gives is what open_clip computes, and what cannot be right is refused."
 import json, os, subprocess, sys
-from pathlib import Path
 import numpy as np, open_clip, pytest, torch, torch.nn.functional as F
-from PIL import Image
 from open_clip.pretrained import _PRETRAINED
 from safetensors.torch import save_file
 from attiqa.core import AttiqaError

@@ -2,13 +2,14 @@
 import argparse
 from pathlib import Path
 import numpy as np, torch
-from attiqa.core import ATTRIBUTES, WEIGHTS, atomic, read_json, write_json
+from attiqa.core import ATTRIBUTES, WEIGHTS, atomic, write_json
 from attiqa.datasets import read_biq2021, read_clive
 from attiqa.distort import LADDERS, MECHANISMS, ladder
 from attiqa.images import crop_center, open_source, to_tensor
 from attiqa.metrics import bootstrap_interval, d_test, l_test, p_test, srcc
 from attiqa.mini import ladder_responses, ladder_table, taught_pairs
-from attiqa.prompts import embed_ladders, load_prompts
+from attiqa.prompts import load_prompts
+from attiqa.proxies import embed_ladders
 from attiqa.score import Scorer
 from attiqa.vlm import load_vlm
 

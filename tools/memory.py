@@ -1,5 +1,5 @@
 "Does the memory of stage 03 grow with the number of images? Labels IMAGES tiny pictures from tars with a tiny model; prints resident memory as it goes."
-import argparse, io, os, tarfile, tempfile, threading, time
+import argparse, io, tarfile, tempfile, threading
 from pathlib import Path
 import numpy as np, open_clip, psutil, torch
 from PIL import Image
