@@ -4,6 +4,7 @@
 
 # %% ../nbs/07_figures.ipynb #529e3477
 from __future__ import annotations
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 import matplotlib.pyplot as plt, numpy as np, pandas as pd
@@ -46,7 +47,7 @@ def read_results(which:str, # 'measured': people's scores, shipped with the pack
     surrogate = "surrogate" in set(tables["protocols"].test)
     return Results(**tables, about="The scores of the surrogate set come from a formula, not from people." if surrogate else "")
 
-def method_name(row)->str: # row: with model, part and probe
+def method_name(row:pd.Series)->str: # row: with model, part and probe
     return f"{row.model}, {row.part}" + ("" if row.probe == "none" else f", {row.probe}")
 
 def summary(results:Results, protocol:str, # in-domain, cross-dataset or opinion-unaware
@@ -74,11 +75,11 @@ class Table:
     def latex(self)->str:
         return self.frame.to_latex(escape=True, caption=self.caption, label=f"tab:{self.name}", multicolumn_format="c", position="t")
 
-def cell(row)->str: # row: srcc, and low, high where there are
+def cell(row:pd.Series)->str: # row: srcc, and low, high where there are
     if not np.isfinite(row.srcc): return "–"
     return f"{row.srcc:.3f}" + (f" [{row.low:.3f}, {row.high:.3f}]" if np.isfinite(getattr(row, "low", np.nan)) else "")
 
-def number(value)->str: return f"{value:.3f}" if np.isfinite(value) else "–"
+def number(value:float)->str: return f"{value:.3f}" if np.isfinite(value) else "–"
 
 # %% ../nbs/07_figures.ipynb #7d7e162d
 def side_by_side(peers:pd.DataFrame, ours:pd.DataFrame, # published, and of `summary`
@@ -162,7 +163,7 @@ class Figure:
     caption: str
     figure: plt.Figure
 
-def looks_of(methods)->dict: # method to colour and marker
+def looks_of(methods:Iterable[str])->dict: # method to colour and marker
     "One look a method, by its order of appearance."
     return {m: dict(color=OKABE_ITO[i % 8], marker=MARKERS[i % 8]) for i, m in enumerate(dict.fromkeys(methods))}
 
@@ -230,7 +231,7 @@ def gain_figure(results:Results)->Figure:
     return Figure("figure_pretraining_gain", f"SRCC of ridge regression on the backbone of {trained} minus the same on {plain}, on the same splits: median difference, bars: ± noise over overlapping splits. {results.about}", figure)
 
 # %% ../nbs/07_figures.ipynb #b37b6dbe
-def dots(axis, table:pd.DataFrame, colour): # table: method, srcc, low, high
+def dots(axis:plt.Axes, table:pd.DataFrame, colour:str): # table: method, srcc, low, high
     "Named dots with intervals, best on top."
     table = table.sort_values("srcc")
     bars = np.nan_to_num([table.srcc - table.get("low", table.srcc), table.get("high", table.srcc) - table.srcc])
@@ -281,7 +282,7 @@ def cross_figure(results:Results)->Figure|None:
         for axis in axes.flat[len(methods):]: axis.remove()
     return Figure("figure_cross_dataset", f"SRCC by training (down) and test set (across), medians over splits. {results.about}", figure)
 
-def heat(axis, matrix:pd.DataFrame, low:float, high:float):
+def heat(axis:plt.Axes, matrix:pd.DataFrame, low:float, high:float):
     "A matrix with its numbers."
     axis.imshow(matrix, vmin=low, vmax=high, cmap="cividis")
     for (i, j), value in np.ndenumerate(matrix.to_numpy(float)):
