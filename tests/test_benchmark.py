@@ -5,12 +5,12 @@ import nbformat, numpy as np, pandas as pd, pytest, torch
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import LeaveOneGroupOut
 from attiqa.benchmark import Method, Sets, ablation_models, gains, label_free, ladder_scores, medians, methods_of, numbers, probe_protocols, share_of, tune_protocols, unaware_protocol
-from attiqa.core import ATTRIBUTES, AttiqaError, seed_all
+from attiqa.core import AttiqaError, seed_all
 from attiqa.datasets import tidy
 from attiqa.distort import apply_recipe
 from attiqa.features import Model, brisque_features, called, frozen_features, load_frozen, looks, network_model, of_table, shelf_folder
-from attiqa.figures import OKABE_ITO, PAPER, Table, everything, in_domain_table, published, read_results, save
-from attiqa.finetune import QUALITY_LOSSES, SCALE_FREE, STRENGTHS, ScoredCrops, fit_head, fit_heads, fit_network, left_out_residuals, linear_probe, match_scale, predict_quality, quality_loss, set_aside, settle, spectrum
+from attiqa.figures import OKABE_ITO, PAPER, Table, in_domain_table, published, read_results, save
+from attiqa.finetune import QUALITY_LOSSES, SCALE_FREE, fit_head, fit_heads, fit_network, left_out_residuals, linear_probe, predict_quality, quality_loss, set_aside, settle, spectrum
 from attiqa.images import dead_leaves, embedded_source, to_image, to_tensor
 from attiqa.metrics import paired_wilcoxon, srcc
 from attiqa.model import AttributeNet, save_model

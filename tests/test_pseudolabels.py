@@ -1,5 +1,5 @@
 "Stage 03 under kills, full disks, bad files and lost machines: the files end as if nothing had happened."
-import importlib.util, io, json, os, random, resource, shutil, signal, subprocess, sys, tempfile, time
+import importlib.util, json, os, random, resource, shutil, signal, subprocess, sys, tempfile, time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
