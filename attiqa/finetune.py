@@ -98,10 +98,10 @@ PROBES = dict(ridge=linear_probe, svr=svr_probe) # what reads frozen features
 def _unit(values): # mean 0, length 1
     return F.normalize(values - values.mean(), dim=0, eps=1e-8)
 
-def l1_quality(predicted, scores): return F.l1_loss(predicted, scores)
-def plcc_quality(predicted, scores): return (1 - (_unit(predicted)*_unit(scores)).sum())/2
-def norm_in_norm(predicted, scores): return (_unit(predicted) - _unit(scores)).abs().sum()/(2*len(scores)**.5)
-def score_loss(predicted, scores): return l1_quality(predicted, scores) + 2*plcc_quality(predicted, scores)
+def l1_quality(predicted:torch.Tensor, scores:torch.Tensor): return F.l1_loss(predicted, scores)
+def plcc_quality(predicted:torch.Tensor, scores:torch.Tensor): return (1 - (_unit(predicted)*_unit(scores)).sum())/2
+def norm_in_norm(predicted:torch.Tensor, scores:torch.Tensor): return (_unit(predicted) - _unit(scores)).abs().sum()/(2*len(scores)**.5)
+def score_loss(predicted:torch.Tensor, scores:torch.Tensor): return l1_quality(predicted, scores) + 2*plcc_quality(predicted, scores)
 
 QUALITY_LOSSES = {"l1+plcc": score_loss, "l1": l1_quality, "plcc": plcc_quality, "norm-in-norm": norm_in_norm} # of (B,) predictions and scores in [0, 1]
 SCALE_FREE = ("plcc", "norm-in-norm")
@@ -150,7 +150,8 @@ def set_aside(groups:np.ndarray, train:np.ndarray, # (N,); row positions
 
 # %% ../nbs/05_finetune.ipynb #c7199e44
 def fit_quality(model:torch.nn.Module, # QualityHead, HeadsNet or QualityNet
-                train, valid, # datasets of (input, score); valid may be empty
+                train, # dataset of (input, score)
+                valid, # likewise, may be empty
                 epochs:int, batch:int, rate:float, loss:str="l1+plcc", # in QUALITY_LOSSES
                 choose:str="last" # epoch whose weights are kept: 'last', or 'best' on valid
                )->pd.DataFrame: # a row an epoch: train_loss, valid_loss, srcc on valid

@@ -20,7 +20,7 @@ from torch.fx.experimental.optimization import fuse
 from torch.utils.data import DataLoader, IterableDataset
 from torchvision.transforms import Normalize, ToTensor
 from tqdm import tqdm
-from .core import ATTRIBUTES, AttiqaError, atomic
+from .core import ATTRIBUTES, AttiqaError, atomic, cores
 from .distort import Recipe, apply_recipe, random_recipe
 from .images import ImageSource, crop_center, to_image, to_tensor
 from .prompts import attribute_scores
@@ -30,7 +30,7 @@ from .vlm import VLM, NativeCrop
 # %% auto #0
 __all__ = ['TEXT', 'REJECTS', 'ROW', 'LABELS', 'DRAFT', 'ENGINES', 'KINDS', 'FULL', 'SOFTWARE', 'variant_recipe',
            'labelled_pixels', 'pixel_hash', 'Halves', 'halves', 'Chunk', 'Result', 'parquet_bytes', 'Labeller',
-           'label_table', 'embedding_table', 'folded', 'Feed', 'Feeder', 'cores', 'one_thread', 'spread', 'embed_here',
+           'label_table', 'embedding_table', 'folded', 'Feed', 'Feeder', 'one_thread', 'spread', 'embed_here',
            'local_engine', 'Shared', 'label_shared', 'ray_engine', 'sweep', 'room', 'write_result', 'Pending',
            'software', 'model_hash', 'in_notebook', 'Progress', 'label_shards']
 
@@ -225,7 +225,8 @@ def folded(vlm:VLM)->VLM:
 # %% ../nbs/03a_labelling.ipynb #72380ce1
 class Feed(IterableDataset):
     "What `work` yields for the shards of a queue, until it gives None or nobody is left to want them."
-    def __init__(self, work, shards): self.work, self.shards = work, shards
+    def __init__(self, work:Callable, shards): # shards: the queue
+        self.work, self.shards = work, shards
     def __iter__(self):
         while (shard := self._next()) is not None: yield from self.work(shard)
 
@@ -236,7 +237,8 @@ class Feed(IterableDataset):
 # %% ../nbs/03a_labelling.ipynb #4396f4a2
 class Feeder(Thread):
     "Puts shards into a queue, and a None for every worker behind them; an error on the way is kept."
-    def __init__(self, shards, queue, workers):
+    def __init__(self, shards:Iterable[Shard], queue, # of torch.multiprocessing
+                 workers:int):
         super().__init__(daemon=True)
         self.shards, self.queue, self.workers, self.error, self.stop = shards, queue, workers, None, Event()
 
@@ -251,9 +253,6 @@ class Feeder(Thread):
             with contextlib.suppress(queue.Full): return self.queue.put(item, timeout=.2)
 
 # %% ../nbs/03a_labelling.ipynb #e90dd49f
-def cores()->int: # that this process may use
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-
 @contextlib.contextmanager
 def one_thread():
     "torch on one thread, as in a worker: the same bits whoever computes."
