@@ -33,13 +33,13 @@ from .score import MINI, Scorer
 # %% auto #0
 __all__ = ['EDITS', 'NAMES', 'LOW', 'HIGH', 'THUMB', 'POWER', 'NOISE', 'LEVELS', 'FINE', 'SAMPLE', 'PATCH', 'KINDS', 'ENHANCER',
            'JPEG', 'FAULTS', 'TEXTURES', 'SIDE', 'HELD', 'WATCHED', 'WAYS', 'RECIPES', 'MEASURES', 'ROWS', 'HALO',
-           'KEPT', 'Edit', 'to_values', 'tone', 'pivot', 'grade', 'denoise', 'sharpen', 'edit', 'spreads', 'look',
-           'look_at', 'Knobs', 'Pixels', 'save_enhancer', 'load_enhancer', 'stored', 'worsen', 'Crops', 'read_photos',
-           'photo_sets', 'decibels', 'gain', 'undo_loss', 'gain_loss', 'describe', 'random_views', 'Reward', 'change',
-           'direct_loss', 'policy_loss', 'Keep', 'Halt', 'fit', 'over_exposure', 'spoil', 'statistics_distance',
-           'measures', 'judge', 'summary', 'enhance_image', 'describe_knobs', 'open_kept', 'enhance_any',
-           'enhance_file', 'plan', 'good_photos', 'copy_of', 'Lesson', 'teach', 'follow', 'begin', 'reward_runs',
-           'sheet_of', 'write_judged', 'train_enhancer']
+           'KEPT', 'TRAINED', 'Edit', 'to_values', 'tone', 'pivot', 'grade', 'denoise', 'sharpen', 'edit', 'spreads',
+           'look', 'look_at', 'Knobs', 'Pixels', 'save_enhancer', 'load_enhancer', 'stored', 'worsen', 'Crops',
+           'read_photos', 'photo_sets', 'decibels', 'gain', 'undo_loss', 'gain_loss', 'describe', 'random_views',
+           'Reward', 'change', 'direct_loss', 'policy_loss', 'Keep', 'Halt', 'fit', 'over_exposure', 'spoil',
+           'statistics_distance', 'measures', 'judge', 'summary', 'enhance_image', 'describe_knobs', 'open_kept',
+           'enhance_any', 'enhance_file', 'plan', 'good_photos', 'copy_of', 'Lesson', 'teach', 'follow', 'begin',
+           'reward_runs', 'sheet_of', 'write_judged', 'train_enhancer']
 
 # %% ../nbs/09_enhance.ipynb #bc3464d7
 @dataclass(frozen=True)
@@ -112,25 +112,25 @@ def edit(x:torch.Tensor, # (B, 3, H, W) in [0, 1]
     return sharpen(grade(x, values, middle), values[:, 7, None, None, None]).clamp(0, 1)
 
 # %% ../nbs/09_enhance.ipynb #5e9315f5
-LEVELS = torch.linspace(0, 1, 17) # quantiles of the pixels
+LEVELS = torch.tensor([0, .005, .01, .02, .05, .1, .2, .35, .5, .65, .8, .9, .95, .98, .99, .995, 1]) # quantiles of the pixels
 FINE = torch.tensor([.1, .25, .5, .75, .9, .97]) # quantiles of the detail
 
 def spreads(sample:torch.Tensor, # (B, 3, h, w): pixels of the picture as they are
             patch:torch.Tensor # (B, 3, h, w): a part of it at native resolution
-           )->torch.Tensor: # (B, 4*17 + 6)
-    "Quantiles of luma, of the largest and smallest channel, of their difference; and of the detail."
+           )->torch.Tensor: # (B, 4*17 + 6 + 4*17)
+    "Quantiles of luma, of the largest and smallest channel, of their difference; of the detail; and logarithms, in which light adds."
     top, bottom = sample.amax(1), sample.amin(1)
     channels = torch.stack([luma(sample)[:, 0], top, bottom, top - bottom], 1).flatten(2)
     grey = luma(patch)
     detail = (grey - F.avg_pool2d(grey, 3, 1, 1, count_include_pad=False)).abs().flatten(1)
     found = torch.quantile(channels, LEVELS.to(channels), dim=2).permute(1, 0, 2).flatten(1)
-    return torch.cat([found, torch.quantile(detail, FINE.to(detail), dim=1).T.add(1e-3).log()], 1)
+    return torch.cat([found, torch.quantile(detail, FINE.to(detail), dim=1).T.add(1e-3).log(), found.add(.02).log()], 1)
 
-SAMPLE = 40 # pixels a side of those that are taken as they are
+SAMPLE = 48 # pixels a side of those that are taken as they are
 PATCH = 96 # pixels a side of the middle in which detail is looked at
 
 def look(x:torch.Tensor # (B, 3, H, W) in [0, 1]
-        )->tuple[torch.Tensor, torch.Tensor]: # thumbnails (B, 3, 64, 64), numbers (B, 74)
+        )->tuple[torch.Tensor, torch.Tensor]: # thumbnails (B, 3, 64, 64), numbers (B, 142)
     "What the network reads of pictures in memory."
     top, left = (max(0, (n - PATCH)//2) for n in x.shape[2:])
     return F.adaptive_avg_pool2d(x, THUMB), spreads(F.interpolate(x, (SAMPLE, SAMPLE)), x[..., top:top + PATCH, left:left + PATCH])
@@ -145,11 +145,11 @@ def look_at(image:Image.Image # RGB, of any size
 
 # %% ../nbs/09_enhance.ipynb #53f2f3cd
 class Knobs(nn.Module):
-    "Thumbnail and numbers to the knobs of the editor; about 45,000 weights."
+    "Thumbnail and numbers to the knobs of the editor; about 40,000 weights."
     kind = "knobs"
     def __init__(self, reach:float=1.): # reach: 1 keeps the bounds of EDITS, more stretches them
         super().__init__()
-        widths, numbers = (3, 16, 24, 32, 48), 4*len(LEVELS) + len(FINE)
+        widths, numbers = (3, 12, 16, 24, 32), 8*len(LEVELS) + len(FINE)
         self.eye = nn.Sequential(*(layer for a, b in zip(widths, widths[1:]) for layer in (nn.Conv2d(a, b, 3, 2, 1), nn.GELU())))
         self.scale, self.settings, self.card = nn.BatchNorm1d(numbers), dict(kind=self.kind, reach=reach), {}
         self.mind = nn.Sequential(nn.Linear(2*widths[-1] + numbers, 96), nn.GELU(), nn.Linear(96, 64), nn.GELU(), nn.Linear(64, 2*len(EDITS)))
@@ -246,6 +246,7 @@ class Crops:
         self.photos, self.size, self.count, self.parts, self.fixed, self.clean, self.drawn = photos, size, count, parts, fixed, clean, 0
     def __len__(self): return self.count
     def __getitem__(self, i:int):
+        if i >= self.count: raise IndexError(i) # ends a loop
         self.drawn += 1
         rng = generator("crops", *self.parts, i if self.fixed else self.drawn)
         x = self.photos[i % len(self.photos) if self.fixed else int(rng.integers(len(self.photos)))]
@@ -290,7 +291,7 @@ def undo_loss(predicted, clean, undo, worse)->torch.Tensor:
 def gain_loss(predicted, clean, undo, worse)->torch.Tensor: return -gain(predicted, clean, undo, worse)
 
 # %% ../nbs/09_enhance.ipynb #d0860639
-WATCHED = (1, 8, 15, 52, 59, 66, 69, 71) # of `spreads`: luma's and colour's low, middle and high quantiles, detail
+WATCHED = (5, 8, 11, 56, 59, 62, 69, 71) # of `spreads`: luma's and colour's low, middle and high quantiles, detail
 
 def describe(net, x:torch.Tensor # an AttributeNet; (B, 3, H, W)
             )->tuple[torch.Tensor, torch.Tensor]: # quality (B,), features (B, 5 + 8)
@@ -598,7 +599,7 @@ def begin(lesson:Lesson, steps:int)->tuple[dict, dict]: # nets and logs by name
     "The networks of knobs and of pixels, taught by pairs."
     seed_all("weights", lesson.seed)
     nets, logs = dict(pairs=Knobs(), pixels=Pixels()), {}
-    for name, share in (("pairs", 1), ("pixels", 6)): logs[name, 0] = teach(lesson, nets[name], 2, max(1, steps//4//share), 3e-3)
+    for name, share in (("pairs", 1), ("pixels", 12)): logs[name, 0] = teach(lesson, nets[name], 2, max(1, steps//4//share), 3e-3)
     return nets, logs
 
 def reward_runs(lesson:Lesson, start:nn.Module, steps:int, seeds:int, fidelity:float, natural:float)->tuple[dict, dict]: # as `begin`
@@ -643,6 +644,8 @@ def write_judged(folder:Path, nets:dict, logs:dict, held:Sequence[torch.Tensor],
     return table
 
 # %% ../nbs/09_enhance.ipynb #74c94a96
+TRAINED = dict(pairs="by pairs", pixels="by pairs", direct="by pairs, then by the reward's own gradient", policy="by pairs, then by policy gradient") # for the card
+
 def train_enhancer(run:str=EMBEDDED, # run directory
                    source:str="embedded", # photographs: what `open_source` takes; 'embedded' are the package's own
                    count:int=0, # photographs to learn from, 0 for all
@@ -668,9 +671,13 @@ def train_enhancer(run:str=EMBEDDED, # run directory
     good, scorer = good_photos(photos[aside:], size, seed), Scorer(model, "cpu")
     lesson = Lesson(photos[aside:], photos[:aside], Reward(scorer, good), size, batch, seed)
     nets, logs = begin(lesson, start_steps)
+    card = dict(name=ENHANCER, source=Path(source).name, photographs=len(lesson.photos))
+    keep = lambda some: [save_enhancer(net.eval(), folder/"networks"/f"{name}.safetensors", card | dict(trained=TRAINED.get(name, name))) for name, net in some.items()]
+    keep(nets)
     more, curves = reward_runs(lesson, nets["pairs"], reward_steps, seeds, fidelity, natural)
+    keep(more)
     nets, logs = nets | more, logs | curves
-    save_enhancer(nets[choose].eval(), folder/f"{ENHANCER}.safetensors", dict(name=ENHANCER, trained="pairs" if choose in ("pairs", "pixels") else f"pairs, then reward ({choose} gradient)", source=Path(source).name, photographs=len(photos)))
+    save_enhancer(nets[choose], folder/f"{ENHANCER}.safetensors", card | dict(trained=TRAINED.get(choose, choose)))
     shown = read_photos(to_judge.take(judged, "judged", seed) if judged else to_judge)
     table = write_judged(folder, nets, logs, shown, list(good), scorer)
     record(run, "enhance", settings, photographs=len(photos), judged=len(shown), gain={r.recipe: round(r.psnr, 3) for r in table[table.net == choose].itertuples()})
