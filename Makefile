@@ -63,7 +63,7 @@ mini: .venv/.installed
 enhancer: .venv/.installed
 	@test -d "$(PHOTOS)" || { echo "give a folder of photographs: make enhancer PHOTOS=folder"; exit 2; }
 	@mkdir -p runs/enhancer/notebooks
-	OMP_NUM_THREADS=1 $(BIN)/papermill nbs/09_enhance.ipynb runs/enhancer/notebooks/09_enhance.ipynb -f nbs/presets/enhancer.yaml -p source "$(PHOTOS)"
+	OMP_NUM_THREADS=1 $(BIN)/papermill nbs/09_enhance.ipynb runs/enhancer/notebooks/09_enhance.ipynb -f nbs/presets/enhancer/09_enhance.yaml -p source "$(PHOTOS)"
 	cp runs/enhancer/enhance/attiqa-enhancer.* attiqa/weights/
 	cp runs/enhancer/enhance/table.csv attiqa/data/measured/enhance.csv
 
