@@ -9,7 +9,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help install dev reproduce mini test lint browser in-step prepare readme docs clean
+.PHONY: help install dev reproduce mini enhancer test lint browser in-step prepare readme docs clean
 
 # The kernel and every import come from .venv, whatever else is on the machine.
 export JUPYTER_PREFER_ENV_PATH := 1
@@ -22,6 +22,7 @@ help:
 	@echo "make lint       ruff, with the rules of ruff.toml"
 	@echo "make browser    install Chromium, with which make test looks at the report"
 	@echo "make mini       train the two shipped models again from PHOTOS=folder (about 2 hours on two cores)"
+	@echo "make enhancer   train the shipped enhancer again from PHOTOS=folder (about an hour on two cores)"
 	@echo "make prepare    after editing a notebook: clean notebooks, export the package, make README.md"
 	@echo "make readme     README.md from nbs/index.ipynb"
 	@echo "make docs       the notebooks and the API as pages in _docs/"
@@ -59,6 +60,14 @@ mini: .venv/.installed
 	cp runs/mini/finetuned/surrogate/model.safetensors attiqa/weights/attiqa-mini.safetensors
 	cp runs/mini/finetuned/surrogate/model.json attiqa/weights/attiqa-mini.json
 	$(BIN)/python tools/cards.py runs/mini $(addprefix --human ,$(HUMAN))
+
+# The shipped enhancer again, and what it was measured by: make enhancer PHOTOS=folder
+enhancer: .venv/.installed
+	@test -d "$(PHOTOS)" || { echo "give a folder of photographs: make enhancer PHOTOS=folder"; exit 2; }
+	@mkdir -p runs/enhancer/notebooks
+	OMP_NUM_THREADS=1 $(BIN)/papermill nbs/09_enhance.ipynb runs/enhancer/notebooks/09_enhance.ipynb -f nbs/presets/enhancer/09_enhance.yaml -p source "$(PHOTOS)"
+	cp runs/enhancer/enhance/attiqa-enhancer.* attiqa/weights/
+	cp runs/enhancer/enhance/table.csv attiqa/data/measured/enhance.csv
 
 # Each process computes on one thread: two at work on their own finish sooner than two that share every sum.
 test: export ATTIQA_SMOKE := 1

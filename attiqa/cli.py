@@ -17,12 +17,12 @@ from . import __version__
 from .core import ATTRIBUTES, AttiqaError, atomic
 
 # %% auto #0
-__all__ = ['NUMBERS', 'CSV', 'JSON', 'TABLE', 'DASH', 'app', 'HELP', 'REPORT', 'EXPORT', 'PROPOSE', 'RANK', 'REPRODUCE',
-           'UsageError', 'expand', 'printable', 'Format', 'values', 'csv_record', 'json_record', 'table_record',
-           'write_records', 'check_target', 'check_targets', 'opened', 'write_parquet_table', 'Outputs', 'write_files',
-           'score_words', 'root', 'say', 'score_command', 'map_place', 'map_writer', 'report_command', 'export_command',
-           'relabel_command', 'read_words', 'propose_command', 'rank_command', 'reproduce_command', 'verify_command',
-           'main']
+__all__ = ['NUMBERS', 'CSV', 'JSON', 'TABLE', 'DASH', 'app', 'HELP', 'REPORT', 'EXPORT', 'PROPOSE', 'RANK', 'ENHANCE',
+           'REPRODUCE', 'UsageError', 'expand', 'printable', 'Format', 'values', 'csv_record', 'json_record',
+           'table_record', 'write_records', 'check_target', 'check_targets', 'opened', 'write_parquet_table', 'Outputs',
+           'write_files', 'score_words', 'root', 'say', 'score_command', 'map_place', 'map_writer', 'report_command',
+           'export_command', 'relabel_command', 'read_words', 'propose_command', 'rank_command', 'enhance_command',
+           'reproduce_command', 'verify_command', 'main']
 
 # %% ../nbs/10a_cli.ipynb #df5279ca
 def expand(given:str # a word of the command line
@@ -378,6 +378,34 @@ def rank_command(places:Annotated[list[str], typer.Argument(metavar="FOLDER...",
     for line in (stability(curve), *lines): say(line)
     if out: write_results(out, scored, board, curve, lines)
     raise typer.Exit(int(scored.error.ne("").any()))
+
+# %% ../nbs/10a_cli.ipynb #5b9317dc
+ENHANCE = """Edit photographs: exposure, gamma, contrast, saturation, white balance, denoise, sharpen, as a small network sets them for each.
+
+\b
+Examples:
+  attiqa enhance photo.jpg better.jpg        one file; the edits are printed
+  attiqa enhance holiday better              a folder, into a folder of the same shape
+  attiqa enhance holiday better --force      over what is there
+  attiqa enhance photo.jpg better.jpg --strength .5
+
+Resolution, format, EXIF and colour profile are kept; the picture is turned upright. The exit code is 0, or 1 where a file could
+not be edited or is there already, 2 for a wrong argument."""
+
+@app.command("enhance", help=ENHANCE)
+def enhance_command(source:Annotated[str, typer.Argument(metavar="IN", help="An image file or a folder.")],
+                    out:Annotated[str, typer.Argument(metavar="OUT", help="Where the edit goes: a file or a folder.")],
+                    force:Annotated[bool, typer.Option("--force", help="Write over files that are there.")]=False,
+                    strength:Annotated[float, typer.Option(min=0, max=1, help="Share of every edit.")]=1.,
+                    model:Annotated[str, typer.Option(metavar="PATH", help="An enhancer's safetensors file.")]="attiqa-enhancer"):
+    from attiqa.enhance import describe_knobs, enhance_file, load_enhancer, plan
+    pairs, net, failed = plan(source, out), load_enhancer(model), 0
+    for file, place in pairs:
+        try: print(f"{printable(str(file))}: {describe_knobs(enhance_file(file, place, net, force, strength))}", flush=True)
+        except AttiqaError as error: failed += 1; say(f"{file}: {error}")
+        except BrokenPipeError: raise
+        except OSError as error: failed += 1; say(f"{error.filename or place}: {error.strerror or error}")
+    raise typer.Exit(int(failed > 0))
 
 # %% ../nbs/10a_cli.ipynb #80f3f101
 REPRODUCE = """Run the stages in order into a run directory; skip what is up to date, go on where a stage was interrupted.
