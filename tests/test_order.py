@@ -11,17 +11,17 @@ PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png", "china.jpg", "flower.jpg
 @pytest.fixture(scope="module")
 def net(): return load_model(WEIGHTS/"attiqa-mini.safetensors")
 
-def tests_of(net, names):
+def values_of(net, names):
     found = ladder_qualities(net, ImageSource("photographs", PHOTOS, package_photograph), names, 192, 0)
     assert found.shape == (len(PHOTOS), len(names), 6)
     return order_tests(found).set_index("test").value
 
 def test_the_ladders_of_the_attributes(net):
-    value = tests_of(net, tuple(LADDERS.values()))
+    value = values_of(net, tuple(LADDERS.values()))
     assert value.D >= .75 and value.L >= .93 and value.P >= .97
 
 def test_distortions_kept_out_of_training(net):
-    value = tests_of(net, NEVER)
+    value = values_of(net, NEVER)
     assert value.D >= .7 and value.L >= .8 and value.P >= .9
 
 def test_kinds_are_apart_and_recipes_draw_the_eighteen():
