@@ -1,6 +1,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
-STAGES := 02_prompts 03_pseudolabels 04_pretrain 05_finetune
+STAGES := 02_prompts 03_pseudolabels 04_pretrain 05_finetune 05b_order
 RUN := runs/embedded
 JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null | awk '{print $$1 < 4 ? $$1 : 4}')
 
@@ -57,8 +57,8 @@ mini: .venv/.installed
 	$(BIN)/papermill nbs/11_mini.ipynb runs/mini/notebooks/11_mini.ipynb -f nbs/presets/mini/11_mini.yaml -p source "$(PHOTOS)"
 	cp runs/mini/attiqa-mini-clip/* attiqa/weights/attiqa-mini-clip/
 	for stage in $(STAGES); do $(BIN)/papermill nbs/$$stage.ipynb runs/mini/notebooks/$$stage.ipynb -f nbs/presets/mini/$$stage.yaml; done
-	cp runs/mini/finetuned/surrogate/model.safetensors attiqa/weights/attiqa-mini.safetensors
-	cp runs/mini/finetuned/surrogate/model.json attiqa/weights/attiqa-mini.json
+	cp runs/mini/finetuned/order/model.safetensors attiqa/weights/attiqa-mini.safetensors
+	cp runs/mini/finetuned/order/model.json attiqa/weights/attiqa-mini.json
 	$(BIN)/python tools/cards.py runs/mini $(addprefix --human ,$(HUMAN))
 
 # The shipped enhancer again, and what it was measured by: make enhancer PHOTOS=folder

@@ -5,19 +5,23 @@
 # %% ../nbs/00b_distort.ipynb #5229e3d2
 from __future__ import annotations
 import io, math
+from collections import ChainMap
 from dataclasses import dataclass
 from typing import Callable
 import numpy as np, torch, torch.nn.functional as F
-from PIL import Image
+from PIL import Image, ImageFilter
 from scipy.signal import fftconvolve
 from .core import ATTRIBUTES, AttiqaError, generator
 from .images import to_image, to_tensor
 
 # %% auto #0
-__all__ = ['MECHANISMS', 'LUMA', 'Recipe', 'ORDER', 'LADDERS', 'Mechanism', 'mechanism', 'gaussian_blur', 'lens_blur',
-           'motion_blur', 'low_resolution', 'luma', 'gaussian_noise', 'poisson_noise', 'impulse_noise', 'chroma_noise',
-           'jpeg', 'to_linear', 'from_linear', 'gamma_dark', 'gain_dark', 'under_exposure', 'linear_contrast',
-           'flat_curve', 'haze', 'desaturation', 'chroma_compression', 'faded_cast', 'apply_recipe', 'random_recipe',
+__all__ = ['MECHANISMS', 'BROAD', 'EVERY', 'LUMA', 'Recipe', 'ORDER', 'LADDERS', 'Mechanism', 'mechanism', 'gaussian_blur',
+           'lens_blur', 'motion_blur', 'low_resolution', 'luma', 'gaussian_noise', 'poisson_noise', 'impulse_noise',
+           'chroma_noise', 'jpeg', 'to_linear', 'from_linear', 'gamma_dark', 'gain_dark', 'under_exposure',
+           'linear_contrast', 'flat_curve', 'haze', 'desaturation', 'chroma_compression', 'faded_cast', 'motion_path',
+           'pixelation', 'aliasing', 'over_sharpening', 'smeared', 'jitter', 'local_blur', 'demosaic_noise',
+           'row_noise', 'local_noise', 'webp', 'banding', 'over_exposure', 'low_light', 'uneven_light', 'hard_curve',
+           'flare', 'colour_cast', 'over_saturation', 'colour_bleed', 'colour_fringe', 'apply_recipe', 'random_recipe',
            'levels', 'ladder']
 
 # %% ../nbs/00b_distort.ipynb #e3a11f16
@@ -29,11 +33,14 @@ class Mechanism:
     apply: Callable # (image (3,H,W), severity, generator) to image; may leave [0, 1], it is clipped after
 
 MECHANISMS: dict[str, Mechanism] = {} # by name
+BROAD: dict[str, Mechanism] = {} # more of them, which no recipe draws unless it is told to
+EVERY = ChainMap(MECHANISMS, BROAD)
 
-def mechanism(attribute:str): # one of ATTRIBUTES
-    "Decorator: enter a function in MECHANISMS under its name."
+def mechanism(attribute:str, # one of ATTRIBUTES
+              registry:dict[str, Mechanism]=MECHANISMS):
+    "Decorator: enter a function in a registry under its name."
     def enter(function):
-        MECHANISMS[function.__name__] = Mechanism(function.__name__, attribute, function)
+        registry[function.__name__] = Mechanism(function.__name__, attribute, function)
         return function
     return enter
 
@@ -179,6 +186,163 @@ def faded_cast(x, s, rng):
     tint = torch.from_numpy(rng.normal(0, .04, 3))[:, None, None]
     return x + (luma(x) + tint - luma(tint) - x)*(.08 + .89*s)
 
+# %% ../nbs/00b_distort.ipynb #b48097d7
+@mechanism("sharpness", BROAD)
+def motion_path(x, s, rng):
+    "A shaken camera: a random path 2 to 24 pixels long."
+    turn = rng.uniform(0, 2*math.pi) + np.cumsum(rng.normal(0, .35, 32))
+    path = np.cumsum(np.stack([np.sin(turn), np.cos(turn)]), 1)*(2 + 22*s**1.5)/32
+    r = math.ceil(np.abs(path - path.mean(1, keepdims=True)).max()) + 1
+    grid, path = np.arange(-r, r + 1), path - path.mean(1, keepdims=True)
+    weights = [np.clip(1 - np.abs(grid[:, None] - line), 0, None) for line in path]
+    return _filter(x, torch.from_numpy(weights[0] @ weights[1].T))
+
+@mechanism("sharpness", BROAD)
+def pixelation(x, s, rng):
+    "Blocks of 1.3 to 9 pixels."
+    size = [max(2, round(n/(1.3 + 7.7*s**1.3))) for n in x.shape[1:]]
+    return F.interpolate(F.interpolate(x[None], size=size, mode="area"), size=x.shape[1:], mode="nearest-exact")[0]
+
+@mechanism("sharpness", BROAD)
+def aliasing(x, s, rng):
+    "Every 1.2nd to 6th pixel taken, and enlarged again bilinearly."
+    size = [max(2, round(n/(1.2 + 4.8*s**1.3))) for n in x.shape[1:]]
+    return F.interpolate(F.interpolate(x[None], size=size, mode="nearest-exact"), size=x.shape[1:], mode="bilinear")[0]
+
+# %% ../nbs/00b_distort.ipynb #bd7d79fd
+def _soft(x, sigma): # Gaussian blur
+    y0, x0 = _offsets(3*sigma)
+    return _filter(x, torch.exp(-(y0**2 + x0**2)/(2*sigma**2)))
+
+def _spot(x, rng, low, high): # soft-edged ellipse at a random place, radii in shares of the sides; (H, W) in [0, 1]
+    (cy, cx), (ry, rx) = rng.uniform(.2, .8, 2), rng.uniform(low, high, 2)
+    y0, x0 = ((torch.arange(n, dtype=x.dtype) + .5)/n for n in x.shape[1:])
+    return torch.sigmoid(8*(1 - torch.hypot((y0[:, None] - cy)/ry, (x0 - cx)/rx)))
+
+# %% ../nbs/00b_distort.ipynb #f963f2f9
+@mechanism("sharpness", BROAD)
+def over_sharpening(x, s, rng):
+    "Unsharp mask: 0.5 to 8 times the detail under 1 to 2.5 pixels added."
+    return x + (.5 + 7.5*s**1.5)*(x - _soft(x, rng.uniform(1, 2.5)))
+
+@mechanism("sharpness", BROAD)
+def smeared(x, s, rng):
+    "Denoised too much: medians of windows from 2 to 11 pixels wide."
+    width = 2 + 9*s**1.3
+    below = 1 + 2*int((width - 1)//2) # the odd widths around it are mixed
+    less, more = (to_tensor(to_image(x).filter(ImageFilter.MedianFilter(w))) if w > 1 else x for w in (below, below + 2))
+    return less + (width - below)/2*(more - less)
+
+@mechanism("sharpness", BROAD)
+def jitter(x, s, rng):
+    "Pixels swapped around as behind frosted glass, by 0.3 to 4."
+    y0, x0 = ((torch.arange(n, dtype=x.dtype)*2 + 1)/n - 1 for n in x.shape[1:])
+    moved = _soft(_normal((2, *x.shape[1:]), rng), .7)*2*(.3 + 3.7*s**1.5)
+    grid = torch.stack([x0 + moved[0]*2/x.shape[2], y0[:, None] + moved[1]*2/x.shape[1]], -1)
+    return F.grid_sample(x[None], grid[None], padding_mode="reflection", align_corners=False)[0]
+
+@mechanism("sharpness", BROAD)
+def local_blur(x, s, rng):
+    "Gaussian blur of 0.8 to 6 pixels inside an ellipse, or outside of it."
+    spot = _spot(x, rng, .25, .5)
+    return x + (_soft(x, .8 + 5.2*s**1.3) - x)*(spot if rng.random() < .5 else 1 - spot)
+
+# %% ../nbs/00b_distort.ipynb #29c1130c
+@mechanism("noisiness", BROAD)
+def demosaic_noise(x, s, rng):
+    "Noise of a sensor under a Bayer mosaic, 0.01 to 0.3, then bilinear colours."
+    mosaic = torch.zeros_like(x)
+    for channel, top, left in ((0, 0, 0), (1, 0, 1), (1, 1, 0), (2, 1, 1)): mosaic[channel, top::2, left::2] = 1
+    raw = (x + (.01 + .29*s**1.5)*_normal((1, *x.shape[1:]), rng)).clamp(0, 1)
+    kernel = torch.tensor([[1., 2, 1], [2, 4, 2], [1, 2, 1]], dtype=x.dtype)[None, None]
+    spread = lambda v: F.conv2d(F.pad(v[:, None], (1,)*4, mode="reflect"), kernel)[:, 0]
+    return spread(raw*mosaic)/spread(mosaic)
+
+@mechanism("noisiness", BROAD)
+def row_noise(x, s, rng):
+    "Rows that are too bright or too dark by 0.008 to 0.15, each channel by itself."
+    return x + (.008 + .142*s**1.3)*_normal((3, x.shape[1], 1), rng)
+
+@mechanism("noisiness", BROAD)
+def local_noise(x, s, rng):
+    "Noise of 0.03 to 0.35 inside an ellipse."
+    return x + (.03 + .32*s**1.3)*_spot(x, rng, .25, .5)*_normal(x.shape, rng)
+
+@mechanism("noisiness", BROAD)
+def webp(x, s, rng):
+    "WebP at quality 60 down to 0."
+    buffer = io.BytesIO()
+    to_image(x).save(buffer, "WEBP", quality=round(60*(1 - s)**1.5), method=2)
+    return to_tensor(Image.open(buffer))
+
+@mechanism("noisiness", BROAD)
+def banding(x, s, rng):
+    "40 down to 3 levels a channel."
+    steps = 39*(2/39)**s
+    return (x*steps).round()/steps
+
+# %% ../nbs/00b_distort.ipynb #3df948b7
+@mechanism("brightness", BROAD)
+def over_exposure(x, s, rng):
+    "A quarter to three stops more light, clipped."
+    return from_linear((to_linear(x.clamp(0, 1))*2**(.25 + 2.75*s)).clamp(max=1))
+
+@mechanism("brightness", BROAD)
+def low_light(x, s, rng):
+    "Half a stop to five stops less light, brought half way back with its noise."
+    stops = .5 + 4.5*s
+    photons = 2000*2.**-stops
+    light = torch.from_numpy(rng.poisson((to_linear(x.clamp(0, 1))*photons).numpy())).to(x)/photons + .5/photons*_normal(x.shape, rng)
+    return from_linear((light*2**(-stops/2)).clamp(0, 1))
+
+@mechanism("brightness", BROAD)
+def uneven_light(x, s, rng):
+    "Corners or one side darker by 10 to 90 %."
+    (y0, x0), angle = (torch.linspace(-1, 1, n, dtype=x.dtype) for n in x.shape[1:]), rng.uniform(0, 2*math.pi)
+    side = (y0[:, None]*math.sin(angle) + x0*math.cos(angle) + 1)/2
+    corner = (y0[:, None]**2 + x0**2)/2
+    return x*(1 - (.1 + .8*s)*(side if rng.random() < .5 else corner).clamp(0, 1))
+
+@mechanism("contrast", BROAD)
+def hard_curve(x, s, rng):
+    "Contrast times 1.15 to 5 around the mean luma, clipped."
+    middle = luma(x).mean()
+    return middle + (x - middle)*(1.15 + 3.85*s**1.5)
+
+@mechanism("contrast", BROAD)
+def flare(x, s, rng):
+    "Light spilt over a wide spot: 10 to 95 % white in its middle."
+    return x + (1 - x)*(.1 + .85*s)*_spot(x, rng, .3, .7)
+
+# %% ../nbs/00b_distort.ipynb #1e36e53a
+@mechanism("colorfulness", BROAD)
+def colour_cast(x, s, rng):
+    "White balance off by up to 8 to 90 % in a random direction."
+    gains = rng.normal(0, 1, 3)
+    gains = torch.from_numpy((gains - gains.mean())/np.abs(gains - gains.mean()).max())[:, None, None]
+    return x*(1 + (.08 + .82*s)*gains)
+
+@mechanism("colorfulness", BROAD)
+def over_saturation(x, s, rng):
+    "Distance to grey times 1.3 to 6."
+    return luma(x) + (x - luma(x))*(1.3 + 4.7*s**1.5)
+
+@mechanism("colorfulness", BROAD)
+def colour_bleed(x, s, rng):
+    "Colours, not luma, blurred by 1.5 to 14 pixels."
+    return luma(x) + _soft(x - luma(x), 1.5 + 12.5*s)
+
+@mechanism("colorfulness", BROAD)
+def colour_fringe(x, s, rng):
+    "Red and blue moved apart by 0.5 to 6 pixels along a random line."
+    angle, far = rng.uniform(0, 2*math.pi), .5 + 5.5*s
+    y0, x0 = ((torch.arange(n, dtype=x.dtype)*2 + 1)/n - 1 for n in x.shape[1:])
+    def moved(channel, way):
+        dy, dx = (way*far*part*2/n for part, n in zip((math.sin(angle), math.cos(angle)), x.shape[1:]))
+        grid = torch.stack(torch.broadcast_tensors(x0 + dx, y0[:, None] + dy), -1)
+        return F.grid_sample(x[None, channel:channel + 1], grid[None], padding_mode="reflection", align_corners=False)[0, 0]
+    return torch.stack([moved(0, .5), x[1], moved(2, -.5)])
+
 # %% ../nbs/00b_distort.ipynb #16e82cb8
 Recipe = list[tuple[str, float]] # steps (mechanism, severity in [0, 1]); [] is the image as it is
 
@@ -192,9 +356,9 @@ def apply_recipe(x:torch.Tensor, # (3, H, W) in [0, 1]
     "The distorted image; AttiqaError on an unknown mechanism or a severity outside [0, 1]."
     x = x.double()
     for number, (name, severity) in enumerate(recipe):
-        if name not in MECHANISMS: raise AttiqaError(f"no distortion {name!r}; there are {', '.join(MECHANISMS)}")
+        if name not in EVERY: raise AttiqaError(f"no distortion {name!r}; there are {', '.join(EVERY)}")
         if not 0 <= severity <= 1: raise AttiqaError(f"severity of {name} is {severity}, outside [0, 1]")
-        if severity: x = MECHANISMS[name].apply(x, severity, generator(*parts, number, name)).double().clamp(0, 1)
+        if severity: x = EVERY[name].apply(x, severity, generator(*parts, number, name)).double().clamp(0, 1)
     return x.mul(255).round().float().div(255)
 
 # %% ../nbs/00b_distort.ipynb #01f05307
@@ -212,7 +376,7 @@ def random_recipe(*parts:str|int, # names the draw
 def levels(recipe:Recipe)->np.ndarray: # (5,) in the order of ATTRIBUTES, 1 is untouched
     "How good a recipe leaves each attribute."
     worst = dict.fromkeys(ATTRIBUTES, 0.)
-    for name, severity in recipe: worst[MECHANISMS[name].attribute] = max(worst[MECHANISMS[name].attribute], severity)
+    for name, severity in recipe: worst[EVERY[name].attribute] = max(worst[EVERY[name].attribute], severity)
     return 1 - np.array(list(worst.values()), dtype=np.float32)
 
 # %% ../nbs/00b_distort.ipynb #c0fd7b77

@@ -60,14 +60,15 @@ class AttributeNet(nn.Module):
     "Images to five attribute scalars, to features, to quality."
     def __init__(self, backbone:str="resnet50", # any timm name
                  embedding:int=64, # features a head
-                 pretrained:bool=False): # timm's ImageNet weights, which need the network once
+                 pretrained:bool=False, # timm's ImageNet weights, which need the network once
+                 hidden:int=0): # units of the regressor; 0 for as many as a head has features
         super().__init__()
-        self.settings = dict(backbone=backbone, embedding=embedding)
+        self.settings = dict(backbone=backbone, embedding=embedding) | (dict(hidden=hidden) if hidden else {})
         self.backbone = create_backbone(backbone, pretrained)
         width = 2*sum(self.backbone.feature_info.channels())
         self.norm = nn.BatchNorm1d(width)
         self.heads = nn.ModuleList(Head(width, embedding) for _ in ATTRIBUTES)
-        self.regressor = nn.Sequential(nn.Linear(5*embedding, embedding), nn.GELU(), nn.Linear(embedding, 1))
+        self.regressor = nn.Sequential(nn.Linear(5*embedding, hidden or embedding), nn.GELU(), nn.Linear(hidden or embedding, 1))
         self.register_buffer("gain", torch.ones(5)), self.register_buffer("offset", torch.zeros(5))
         self.card = {}
 
@@ -144,9 +145,9 @@ def load_model(path:str|Path)->AttributeNet: # in evaluation mode, its `card` fi
     weights, card = read_tensors(path)
     if "architecture" not in card: raise AttiqaError(f"{path}: a safetensors file, but not a model of this kit (no card in its header)")
     built = card["architecture"]
-    try: backbone, embedding = str(built["backbone"]), int(built["embedding"]) # a header says no more than this
+    try: backbone, embedding, hidden = str(built["backbone"]), int(built["embedding"]), int(built.get("hidden", 0)) # a header says no more than this
     except (KeyError, TypeError, ValueError): raise AttiqaError(f"{path}: its card names no architecture of this kit ({str(built)[:80]})") from None
-    net = AttributeNet(backbone, embedding)
+    net = AttributeNet(backbone, embedding, hidden=hidden)
     fill(net, weights, path, f"{backbone} with embeddings of {embedding}")
     net.card = card
     return net.eval()

@@ -1,12 +1,14 @@
 "Measure the shipped models and write their cards: python tools/cards.py runs/mini [--human clive=FOLDER] [--human biq2021=FOLDER]"
 import argparse
 from pathlib import Path
-import numpy as np, torch
-from attiqa.core import ATTRIBUTES, WEIGHTS, atomic, write_json
+import numpy as np, pandas as pd, torch
+import matplotlib; matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+from attiqa.core import ATTRIBUTES, WEIGHTS, atomic, read_json, write_json
 from attiqa.datasets import read_biq2021, read_clive
-from attiqa.distort import LADDERS, MECHANISMS, ladder
-from attiqa.images import crop_center, open_source, to_tensor
-from attiqa.metrics import bootstrap_interval, d_test, l_test, p_test, srcc
+from attiqa.distort import LADDERS, ladder
+from attiqa.images import crop_center, open_source, package_photograph, to_image, to_tensor
+from attiqa.metrics import bootstrap_interval, srcc
 from attiqa.mini import ladder_responses, ladder_table, taught_pairs
 from attiqa.prompts import load_prompts
 from attiqa.proxies import embed_ladders
@@ -43,6 +45,20 @@ def frame(title, rows): return "\n".join(["| " + " | ".join(title) + " |", "|" +
 
 def ladder_rows(table): return frame(("attribute", "SRCC", "95 % interval", "selectivity ratio"), [(a, f"{r.SRCC:.3f}", f"{r.low:.3f} to {r.high:.3f}", f"{r.ratio:.2f}") for a, r in table.iterrows()])
 
+def order_rows(results): return frame(("mechanisms", "test", "value", "95 % interval"), [(f"{r.kind}, {r.mechanisms}", r.test, f"{r.value:.3f}", f"{r.low:.3f} to {r.high:.3f}") for r in results.itertuples()])
+
+FAILURES = (("coffee.png", "over_exposure"), ("rocket.jpg", "over_saturation"), ("chelsea.png", "pixelation"), ("flower.jpg", "colour_bleed"))
+
+@torch.inference_mode()
+def draw_failures(scorer, file):
+    "Ladders that quality does not follow, as one small picture."
+    figure, axes = plt.subplots(len(FAILURES), 6, figsize=(6.6, 5))
+    for row, (photo, name) in zip(axes, FAILURES):
+        rungs = ladder(to_tensor(crop_center(package_photograph(photo), 224)), name, 0, photo)
+        for axis, rung, quality in zip(row, rungs, scorer.net.quality(rungs)): axis.imshow(to_image(rung)); axis.set(xticks=[], yticks=[]); axis.set_title(f"{quality:.2f}", fontsize=8)
+        row[0].set_ylabel(name.replace("_", " "), fontsize=8)
+    figure.tight_layout(pad=.4); figure.savefig(file, dpi=72, pil_kwargs=dict(quality=80))
+
 def fill(name, target, **values):
     template = (Path(__file__).parent/"cards"/name).read_text(encoding="utf-8")
     with atomic(target) as part: part.write_text(template.format(**values), encoding="utf-8")
@@ -58,13 +74,13 @@ def main():
     pixels = crops(held.take(60, "cards"))
     own = scorer_responses(scorer.net, pixels, LADDERS.values())
     table = ladder_table({a: own[name][..., 1:] for a, name in LADDERS.items()})
-    every = scorer_responses(scorer.net, dict(list(pixels.items())[:20]), MECHANISMS)
-    quality = np.concatenate([v[..., 0] for v in every.values()])
-    tests = dict(d=d_test(quality[:, 0], quality[:, 1:]), l=l_test(quality), p=p_test(quality))
+    results = pd.read_parquet(run/"finetuned"/"order"/"results.parquet")
+    tests = results.query("kind == 'attributes'").set_index("test").value.rename(str.lower).to_dict()
     people = {name: agreement(READERS[name](folder), scorer) for name, folder in (h.split("=", 1) for h in options.human)}
     lines = [(NOTES[n], score, f"{v[0]:.3f}", f"{v[1]:.3f} to {v[2]:.3f}") for n, scores in people.items() for score, v in scores.items()]
     human = frame(("data", "score", "SRCC", "95 % interval"), lines) if lines else "Not measured."
-    fill("attiqa-mini.md", WEIGHTS/"attiqa-mini.md", photographs=len(pixels), own=ladder_rows(table), human=human, mechanisms=len(MECHANISMS), **tests)
+    fill("attiqa-mini.md", WEIGHTS/"attiqa-mini.md", photographs=len(pixels), own=ladder_rows(table), human=human, order=order_rows(results), images=results.images[0])
+    draw_failures(scorer, WEIGHTS/"attiqa-mini-failures.jpg")
     figures = dict(clip_taught=taught, clip_chosen=chosen, scorer=table)
     write_json(WEIGHTS/"figures.json", {k: v.round(4).to_dict("index") for k, v in figures.items()} | dict(label_free=tests, human=people, photographs=len(held)))
 
