@@ -6,15 +6,16 @@
 from __future__ import annotations
 import csv, glob, io, json, math, os, sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 import typer
 from tqdm import tqdm
 from . import __version__
 from .core import ATTRIBUTES, AttiqaError, atomic
+if TYPE_CHECKING: from attiqa.score import Score, Scorer # takes seconds
 
 # %% auto #0
 __all__ = ['NUMBERS', 'CSV', 'JSON', 'TABLE', 'DASH', 'app', 'HELP', 'REPORT', 'EXPORT', 'PROPOSE', 'RANK', 'ENHANCE',
@@ -55,18 +56,18 @@ class Format:
 NUMBERS = ("quality", *ATTRIBUTES)
 
 # %% ../nbs/10a_cli.ipynb #0d7f75df
-def values(score)->dict: # see `journal.values`
+def values(score:Score)->dict: # see `journal.values`
     from attiqa.journal import values
     return values(score)
 
-def csv_record(score)->str:
+def csv_record(score:Score)->str:
     line = io.StringIO()
     csv.writer(line, lineterminator="\n").writerow(values(score).values())
     return line.getvalue()
 
-def json_record(score)->str: return " " + json.dumps(values(score), ensure_ascii=False)
+def json_record(score:Score)->str: return " " + json.dumps(values(score), ensure_ascii=False)
 
-def table_record(score)->str:
+def table_record(score:Score)->str:
     shown = ["-" if math.isnan(getattr(score, name)) else f"{getattr(score, name):.3f}" for name in NUMBERS]
     return "  ".join(text.rjust(len(name)) for text, name in zip(shown, NUMBERS)) + f"  {printable(score.path)}\n"
 
@@ -220,7 +221,7 @@ Until a file is whole, its scores are in FILE.partial, from which --resume goes 
 
 The exit code is 0, or 1 where an image was rejected or an output failed, 2 for a wrong argument, 130 for Ctrl-C."""
 
-def say(message): print(f"attiqa: {printable(str(message))}", file=sys.stderr)
+def say(message:object): print(f"attiqa: {printable(str(message))}", file=sys.stderr)
 
 @app.command("score", help=HELP)
 def score_command(paths:Annotated[list[str], typer.Argument(metavar="PATH...", help="Image files, folders, patterns.")],
@@ -244,7 +245,7 @@ def map_place(folder:str, path:str)->Path: # below the folder, whatever the path
     parts = [part for part in Path(path).parts if part not in ("..", os.sep) and not part.endswith((":", ":\\"))]
     return Path(folder).joinpath(*parts[:-1], f"{os.fsencode(parts[-1])[:200].decode('utf-8', 'replace')}.map.png")
 
-def map_writer(scorer, folder:str|None)->Callable|None: # for `Scorer.try_score`
+def map_writer(scorer:Scorer, folder:str|None)->Callable|None: # for `Scorer.try_score`
     "What writes the sheet of maps of every picture."
     if folder is None: return None
     if Path(folder).exists() and not Path(folder).is_dir(): raise AttiqaError(f"--map {printable(folder)}: is not a folder")

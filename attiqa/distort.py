@@ -7,7 +7,7 @@ from __future__ import annotations
 import io, math
 from collections import ChainMap
 from dataclasses import dataclass
-from typing import Callable
+from collections.abc import Callable
 import numpy as np, torch, torch.nn.functional as F
 from PIL import Image, ImageFilter
 from scipy.signal import fftconvolve
@@ -127,8 +127,8 @@ def jpeg(x, s, rng):
     return to_tensor(Image.open(buffer))
 
 # %% ../nbs/00b_distort.ipynb #2f25e9e6
-def to_linear(x): return torch.where(x <= .04045, x/12.92, ((x.clamp(min=.04045) + .055)/1.055)**2.4)
-def from_linear(x): return torch.where(x <= .0031308, x*12.92, 1.055*x.clamp(min=.0031308)**(1/2.4) - .055)
+def to_linear(x:torch.Tensor)->torch.Tensor: return torch.where(x <= .04045, x/12.92, ((x.clamp(min=.04045) + .055)/1.055)**2.4)
+def from_linear(x:torch.Tensor)->torch.Tensor: return torch.where(x <= .0031308, x*12.92, 1.055*x.clamp(min=.0031308)**(1/2.4) - .055)
 
 @mechanism("brightness")
 def gamma_dark(x, s, rng):

@@ -280,20 +280,21 @@ def photo_sets(source:str, held:int # photographs to judge by, of a source that 
 def decibels(x:torch.Tensor, y:torch.Tensor)->torch.Tensor: # (B,): minus PSNR; an error below 50 dB counts no more
     return 10*torch.log10((x - y).square().mean((1, 2, 3)) + 1e-5)
 
-def gain(predicted, clean, undo, worse)->torch.Tensor: # scalar, dB
+def gain(predicted:tuple, clean:torch.Tensor, undo:torch.Tensor, worse:torch.Tensor)->torch.Tensor: # scalar, dB
     "PSNR won by the edit."
     return (decibels(worse, clean) - decibels(predicted[1], clean)).mean()
 
-def undo_loss(predicted, clean, undo, worse)->torch.Tensor:
+def undo_loss(predicted:tuple, clean:torch.Tensor, undo:torch.Tensor, worse:torch.Tensor)->torch.Tensor:
     "Squared error of the knobs; of the pixels where there are none."
     return 30*(predicted[0] - undo).square().mean() if predicted[0].numel() else 100*(predicted[1] - clean).square().mean()
 
-def gain_loss(predicted, clean, undo, worse)->torch.Tensor: return -gain(predicted, clean, undo, worse)
+def gain_loss(predicted:tuple, clean:torch.Tensor, undo:torch.Tensor, worse:torch.Tensor)->torch.Tensor: return -gain(predicted, clean, undo, worse)
 
 # %% ../nbs/09_enhance.ipynb #d0860639
 WATCHED = (5, 8, 11, 56, 59, 62, 69, 71) # of `spreads`: luma's and colour's low, middle and high quantiles, detail
 
-def describe(net, x:torch.Tensor # an AttributeNet; (B, 3, H, W)
+def describe(net:torch.nn.Module, # an AttributeNet
+             x:torch.Tensor # (B, 3, H, W)
             )->tuple[torch.Tensor, torch.Tensor]: # quality (B,), features (B, 5 + 8)
     "What the reward is made of."
     attributes, quality = net.scores(x)
@@ -339,14 +340,14 @@ class Reward:
         return quality + self.natural*naturalness if self.natural else quality
 
 # %% ../nbs/09_enhance.ipynb #505057a2
-def change(edited, before)->torch.Tensor: # (B,), mean absolute
+def change(edited:torch.Tensor, before:torch.Tensor)->torch.Tensor: # (B,), mean absolute
     return (edited - before).abs().mean((1, 2, 3))
 
-def direct_loss(net, reward:Callable, fidelity:float)->Callable: # weight of the change
+def direct_loss(net:torch.nn.Module, reward:Callable, fidelity:float)->Callable: # weight of the change
     "The reward's own gradient."
     return lambda predicted, clean, undo, worse: -(reward(predicted[1]) - fidelity*change(predicted[1], worse)).mean()
 
-def policy_loss(net, reward:Callable, fidelity:float, samples:int=4, # edits drawn a picture
+def policy_loss(net:torch.nn.Module, reward:Callable, fidelity:float, samples:int=4, # edits drawn a picture
                 entropy:float=.002)->Callable: # its weight
     "REINFORCE, the other samples' mean as the baseline."
     def loss(predicted, clean, undo, worse):
@@ -619,7 +620,7 @@ def reward_runs(lesson:Lesson, start:nn.Module, steps:int, seeds:int, fidelity:f
 def sheet_of(nets:dict, photos:Sequence[torch.Tensor], side:int=150)->Image.Image: # photographs below each other; recipes side by side
     "Before (above) and after (below), a pair of rows a photograph."
     font, columns = ImageFont.load_default(12), [recipe for recipe in RECIPES if recipe != "noise"]
-    names, rows = ["", *nets], []
+    names = ["", *nets]
     sheet = Image.new("RGB", (len(columns)*(side + 4) + 90, len(photos)*len(names)*(side*3//4 + 4) + 16), "white")
     draw = ImageDraw.Draw(sheet)
     for j, recipe in enumerate(columns): draw.text((90 + j*(side + 4), 1), recipe, "black", font)

@@ -4,7 +4,7 @@
 
 # %% ../nbs/03a_labelling.ipynb #020cf456
 from __future__ import annotations
-import contextlib, copy, errno, hashlib, io, json, multiprocessing, os, queue, sys, time
+import contextlib, copy, errno, hashlib, io, json, multiprocessing, queue, sys, time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace

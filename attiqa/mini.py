@@ -131,7 +131,7 @@ def caption_truth(level:torch.Tensor, # (B, 5) in [0, 1]
     return level.log() @ (claims > 0).float().T + (1 - level).log() @ (claims < 0).float().T + wrong*np.log(floor)
 
 def soft_contrastive_loss(logits:torch.Tensor, # (B, 2B), temperature included
-                          level, claims, content # as in `caption_truth`
+                          level:torch.Tensor, claims:torch.Tensor, content:torch.Tensor # as in `caption_truth`
                          )->torch.Tensor: # scalar, nats
     "CLIP's symmetric cross-entropy with the known truth as target."
     truth = caption_truth(level, claims, content)
@@ -149,7 +149,7 @@ def clip_config(backbone:str, # timm name
 
 class Contrast(torch.nn.Module):
     "open_clip's model as fastai wants it: pixels and tokens in, logits out."
-    def __init__(self, clip): super().__init__(); self.clip = clip
+    def __init__(self, clip:torch.nn.Module): super().__init__(); self.clip = clip
     def forward(self, pixels, tokens): # (B, 3, H, W), (B, 2, L)
         images = F.normalize(self.clip.encode_image(pixels.contiguous(memory_format=torch.channels_last)), dim=-1)
         texts = F.normalize(self.clip.encode_text(tokens.flatten(0, 1)), dim=-1)

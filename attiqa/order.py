@@ -28,14 +28,14 @@ __all__ = ['NEVER', 'KINDS', 'draw_chain', 'draw_view', 'Chains', 'chain_feature
 NEVER = ("motion_path", "demosaic_noise", "webp", "banding", "flare", "colour_fringe") # mechanisms that no chain draws
 
 def draw_chain(names:list[str], # mechanisms to draw from
-               rungs:int, rng)->list[Recipe]: # from mild to strong
+               rungs:int, rng:np.random.Generator)->list[Recipe]: # from mild to strong
     "One mechanism, or three times in ten several, at rising severity."
     severities, several = (np.arange(rungs) + 1 - rng.random(rungs))/rungs, rng.random() < .3
     chosen = sorted(rng.permutation(names)[:rng.integers(2, 5) if several else 1], key=lambda name: ORDER.index(EVERY[name].attribute))
     shares = rng.uniform(.3, 1, len(chosen)) if several else [1.]
     return [[(str(name), float(s*share)) for name, share in zip(chosen, shares)] for s in severities]
 
-def draw_view(x:torch.Tensor, size:int, rng)->torch.Tensor: # (3, H, W) to (3, n, n), size <= n <= 1.4*size, in [0, 1]
+def draw_view(x:torch.Tensor, size:int, rng:np.random.Generator)->torch.Tensor: # (3, H, W) to (3, n, n), size <= n <= 1.4*size, in [0, 1]
     "A random crop at native resolution."
     side = int(rng.integers(size, int(1.4*size) + 1))
     x = enlarge(x, side)

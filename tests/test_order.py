@@ -1,6 +1,6 @@
 "The shipped scorer on photographs that it never saw: by what it was taught, and by what it never met."
-import numpy as np, pytest, torch
-from attiqa.core import ATTRIBUTES, WEIGHTS
+import pytest, torch
+from attiqa.core import WEIGHTS
 from attiqa.distort import BROAD, LADDERS, MECHANISMS, random_recipe
 from attiqa.images import ImageSource, package_photograph
 from attiqa.model import load_model

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np, pandas as pd, torch
 import matplotlib; matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-from attiqa.core import ATTRIBUTES, WEIGHTS, atomic, read_json, write_json
+from attiqa.core import ATTRIBUTES, WEIGHTS, atomic, write_json
 from attiqa.datasets import read_biq2021, read_clive
 from attiqa.distort import LADDERS, ladder
 from attiqa.images import crop_center, open_source, package_photograph, to_image, to_tensor
