@@ -135,7 +135,7 @@ def tune_protocols(sets:Sets, model:Model, features:np.ndarray, # (N, D) of the 
                 fit_network(net, everything, train, train[:0], epochs, 16, 5e-5, crop, loss, look=look, seed=sets.seed, bf16=bf16)
                 predicted = np.full(len(sets.scores), np.nan)
                 for test in tests.values(): predicted[test] = predict_quality(net, everything, test, look)
-                rows += results_rows(sets, tests, predicted, model=model.name, part="whole network", probe=f"fine-tuned, {epochs} epochs", train=name, fraction=fraction, split=split)
+                rows += results_rows(sets, tests, predicted, model=model.name, part="whole network", probe=f"fine-tuned, {epochs} epoch" + "s"*(epochs != 1), train=name, fraction=fraction, split=split)
     return pd.DataFrame(rows)
 
 # %% ../nbs/06_benchmark.ipynb #bddc44b7

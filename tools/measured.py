@@ -6,6 +6,7 @@ from attiqa.core import atomic, read_json, run_path, write_json
 
 NOTES = ["CLIVE: 542 of its 1,162 images are re-encoded (JPEG, quality 95, 4:4:4) from the release's BMP files, so its figures differ a little from the originals'.",
          "BIQ2021: 2,000 images of the official train part, split at random; not the official test split.",
+         "Fine-tuned rows of attiqa-mini began from the regressor that was shipped before the one of 05b_order; backbone and heads are the same.",
          "Networks of the kit here are the shipped stand-ins (resnet10t, some thousand unlabelled photographs), not the paper's model."]
 
 def command(settings): # of a run's record: what differs from the defaults
@@ -23,7 +24,8 @@ def tables(run): # protocols, label_free, selectivity of one run; a run that fin
 METHOD = ["model", "part"] # what a table holds once, as one run measured it
 
 def replaced(old, new): # rows of old whose method new does not have, then new's
-    return pd.concat([old.merge(new[METHOD].drop_duplicates(), "left", METHOD, indicator=True).query("_merge == 'left_only'").drop(columns="_merge"), new], ignore_index=True)
+    by = [column for column in METHOD if column in new]
+    return pd.concat([old.merge(new[by].drop_duplicates(), "left", by, indicator=True).query("_merge == 'left_only'").drop(columns="_merge"), new], ignore_index=True)
 
 def main(runs):
     records = [read_json(run_path(run)/"run.json")["benchmark"] for run in runs]
