@@ -68,8 +68,8 @@ class AttributeNet(nn.Module):
         width = 2*sum(self.backbone.feature_info.channels())
         self.norm = nn.BatchNorm1d(width)
         self.heads = nn.ModuleList(Head(width, embedding) for _ in ATTRIBUTES)
-        self.regressor = nn.Sequential(nn.Linear(5*embedding, hidden or embedding), nn.GELU(), nn.Linear(hidden or embedding, 1))
-        self.register_buffer("gain", torch.ones(5)), self.register_buffer("offset", torch.zeros(5))
+        self.regressor = nn.Sequential(nn.Linear(len(ATTRIBUTES)*embedding, hidden or embedding), nn.GELU(), nn.Linear(hidden or embedding, 1))
+        self.register_buffer("gain", torch.ones(len(ATTRIBUTES))), self.register_buffer("offset", torch.zeros(len(ATTRIBUTES)))
         self.card = {}
 
     def pooled(self, x:torch.Tensor # (B, 3, H, W) in [0, 1]

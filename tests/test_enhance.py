@@ -218,7 +218,7 @@ def test_stage_repeats_byte_by_byte(papermill, run, tmp_path):
     for place in (run, tmp_path/"again"):
         done = papermill("09_enhance", run=place)
         assert done.returncode == 0, done.stderr[-3000:]
-    first, second = ({p.name: p.read_bytes() for p in (place/"enhance").iterdir()} for place in (run, tmp_path/"again"))
+    first, second = ({p.name: p.read_bytes() for p in (place/"enhance").rglob("*") if p.is_file()} for place in (run, tmp_path/"again"))
     assert first == second and set(first) >= {"attiqa-enhancer.safetensors", "attiqa-enhancer.json", "curves.csv", "table.csv", "judged.parquet", "sheet.jpg"}
     assert set(pd.read_csv(run/"enhance/table.csv").recipe) == set(e.RECIPES)
     assert "did you mean 'source'?" in papermill("09_enhance", run=run, sourc="x").stderr
