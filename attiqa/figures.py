@@ -165,7 +165,7 @@ class Figure:
 
 def looks_of(methods:Iterable[str])->dict: # method to colour and marker
     "One look a method, by its order of appearance."
-    return {m: dict(color=OKABE_ITO[i % 8], marker=MARKERS[i % 8]) for i, m in enumerate(dict.fromkeys(methods))}
+    return {m: dict(color=OKABE_ITO[i % 8], marker=MARKERS[(i + i//8) % 8]) for i, m in enumerate(dict.fromkeys(methods))}
 
 # %% ../nbs/07_figures.ipynb #8bd9b0b0
 def save(folder:Path, items:list[Table|Figure]):
