@@ -136,7 +136,7 @@ def pretrain(run:str=EMBEDDED, # run directory
              compiled:str="auto", # torch.compile: yes, no, or auto: on a GPU
              memory:float=2., # gigabytes of labelled pixels that are kept rather than made again each time
              checkpoint:int=500, # steps between checkpoints; 0 for ends of epochs alone
-             workers:int=2, # processes that load crops
+             workers:int=-1, # processes that load crops; -1: two beside a GPU, none beside a CPU, whose cores the network keeps busy
              live:bool=False, # redraw the curves in the notebook after every epoch
              seed:int=0)->Path: # pretrained.safetensors
     "Pretrain a network on the order of the pseudo-labels and save it; goes on where it was interrupted."
@@ -159,6 +159,7 @@ def pretrain(run:str=EMBEDDED, # run directory
 def _train(settings, folder, place, world): # network on the CPU, name of the data, held-out figures
     o = SimpleNamespace(**settings)
     criterion = attribute_loss(o.loss, o.weights, o.margin, o.tolerance)
+    if o.workers < 0: o.workers = 2*(world.device.type == "cuda")
     parts, name = training_data(folder, o.source, o.crop, o.held_out, o.memory, o.workers, o.seed)
     if o.batch % world.size: raise AttiqaError(f"a batch of {o.batch} cannot be shared by {world.size} processes; choose a multiple")
     order = BatchOrder(len(parts["train"]), o.batch, o.seed, parts["train"].labels.numpy() if o.spread else None, rank=world.rank, size=world.size)

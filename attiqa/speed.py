@@ -178,7 +178,7 @@ def measure_speed(run:str=EMBEDDED, # run directory
             ways = {"bare forward": bare_way(vlm, images, max(batch, 16)), "stage 03": stage_way(vlm, images, batch, workers), "plain loop": loop_way(vlm, images)}
             tables.append(interleave(ways, seconds, rounds).assign(model=vlm.name, part="labelling"))
         torch.set_num_threads(cores())
-        ways = training_ways(backbone, images.take(4*crops, seed), crop, crops, workers, device, Path(folder))
+        ways = training_ways(backbone, images.take(4*crops, seed), crop, crops, workers if device == "cuda" else 0, device, Path(folder))
         tables.append(interleave(ways, seconds, rounds).assign(model=backbone, part="training"))
     table = pd.concat(tables, ignore_index=True)
     write_parquet(run_path(run)/"results"/"speed.parquet", table)
