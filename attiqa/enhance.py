@@ -23,7 +23,7 @@ from sklearn.covariance import LedoitWolf
 from torchvision.io import decode_jpeg, encode_jpeg
 from torchvision.transforms.functional import gaussian_blur
 from .core import EMBEDDED, WEIGHTS, AttiqaError, atomic, generator, record, run_path, seed_all, write_json, write_parquet
-from .distort import apply_recipe, from_linear, luma, to_linear
+from .distort import apply_recipe, luma
 from .features import brisque_features
 from .images import MAX_PIXELS, ORIENTATION, PHOTOGRAPHS, ImageSource, find_images, open_source, package_photograph, to_image, to_tensor
 from .metrics import bootstrap_interval
@@ -36,10 +36,10 @@ __all__ = ['EDITS', 'NAMES', 'LOW', 'HIGH', 'THUMB', 'POWER', 'NOISE', 'LEVELS',
            'KEPT', 'TRAINED', 'Edit', 'to_values', 'tone', 'pivot', 'grade', 'denoise', 'sharpen', 'edit', 'spreads',
            'look', 'look_at', 'Knobs', 'Pixels', 'save_enhancer', 'load_enhancer', 'stored', 'worsen', 'Crops',
            'read_photos', 'photo_sets', 'decibels', 'gain', 'undo_loss', 'gain_loss', 'describe', 'random_views',
-           'Reward', 'change', 'direct_loss', 'policy_loss', 'Keep', 'Halt', 'fit', 'over_exposure', 'spoil',
-           'statistics_distance', 'measures', 'judge', 'summary', 'enhance_image', 'describe_knobs', 'open_kept',
-           'enhance_any', 'enhance_file', 'plan', 'good_photos', 'copy_of', 'Lesson', 'teach', 'follow', 'begin',
-           'reward_runs', 'sheet_of', 'write_judged', 'train_enhancer']
+           'Reward', 'change', 'direct_loss', 'policy_loss', 'Keep', 'Halt', 'fit', 'spoil', 'statistics_distance',
+           'measures', 'judge', 'summary', 'enhance_image', 'describe_knobs', 'open_kept', 'enhance_any',
+           'enhance_file', 'plan', 'good_photos', 'copy_of', 'Lesson', 'teach', 'follow', 'begin', 'reward_runs',
+           'sheet_of', 'write_judged', 'train_enhancer']
 
 # %% ../nbs/09_enhance.ipynb #bc3464d7
 @dataclass(frozen=True)
@@ -400,11 +400,7 @@ def fit(net:nn.Module, loss:Callable, train:Crops, valid:Crops, epochs:int, batc
     return pd.DataFrame(rows, columns=["gain", "quality", "naturalness", "change"]).rename_axis("epoch").reset_index()
 
 # %% ../nbs/09_enhance.ipynb #83f1f972
-def over_exposure(x:torch.Tensor, stops:float)->torch.Tensor:
-    "More light, clipped."
-    return from_linear(to_linear(x)*2**stops).clamp(0, 1)
-
-RECIPES = {"clean": (None, 0, 0), "under-exposure": ("under_exposure", .05, .3), "over-exposure": (over_exposure, .3, 1.2), "low contrast": ("linear_contrast", .25, .75),
+RECIPES = {"clean": (None, 0, 0), "under-exposure": ("under_exposure", .05, .3), "over-exposure": ("over_exposure", .018, .345), "low contrast": ("linear_contrast", .25, .75),
            "faded colour": ("desaturation", .3, .8), "noise": ("gaussian_noise", .05, .35)} # mechanism, severities; half a stop to 1.7 stops less, .3 to 1.2 stops more light
 
 def spoil(x:torch.Tensor, recipe:str, # (3, H, W); in RECIPES
@@ -412,7 +408,7 @@ def spoil(x:torch.Tensor, recipe:str, # (3, H, W); in RECIPES
     "A photograph as it is judged."
     how, low, high = RECIPES[recipe]
     amount = float(generator("judged", recipe, *parts).uniform(low, high))
-    return stored(x if how is None else over_exposure(x, amount) if callable(how) else apply_recipe(x, [(how, amount)], *parts))
+    return stored(apply_recipe(x, [(how, amount)], *parts) if how else x)
 
 # %% ../nbs/09_enhance.ipynb #ea9da35a
 def statistics_distance(good:Sequence[torch.Tensor] # (3, H, W) each, clean
