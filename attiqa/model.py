@@ -5,15 +5,17 @@
 # %% ../nbs/00d_model.ipynb #aa2560bb
 from __future__ import annotations
 import json
+from copy import deepcopy
 from pathlib import Path
 import timm, torch, torch.nn as nn, torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 from .core import ATTRIBUTES, AttiqaError, atomic, write_json
 
 # %% auto #0
-__all__ = ['ANY_SIZE', 'moments', 'Head', 'create_backbone', 'feature_maps', 'AttributeNet', 'calibrate', 'save_model',
-           'read_tensors', 'fill', 'load_model']
+__all__ = ['ANY_SIZE', 'moments', 'Head', 'create_backbone', 'feature_maps', 'AttributeNet', 'calibrate', 'fold_norms', 'folded',
+           'save_model', 'read_tensors', 'fill', 'load_model']
 
 # %% ../nbs/00d_model.ipynb #fb76df34
 def moments(maps:list[torch.Tensor] # each (B, C_i, H_i, W_i)
@@ -109,6 +111,34 @@ def calibrate(net:AttributeNet, # its gain and offset are set
     target, centred = torch.logit(labels.clamp(.01, .99)), scalars - scalars.mean(0)
     net.gain.copy_(((centred*(target - target.mean(0))).mean(0)/centred.square().mean(0).clamp(min=1e-8)).clamp(min=1e-3))
     net.offset.copy_(target.mean(0) - net.gain*scalars.mean(0))
+
+# %% ../nbs/00d_model.ipynb #1be73c2d
+def _atoms(net): # (parent, name, part) of what has no parts, in order; a normalization of timm's holds its activation
+    for name, part in net.named_children():
+        if isinstance(part, nn.BatchNorm2d) or not any(True for _ in part.children()): yield net, name, part
+        else: yield from _atoms(part)
+
+def fold_norms(net:nn.Module)->nn.Module: # changed in place
+    "Each batch normalization into the convolution that stands before it; the activation that timm keeps inside of it stays."
+    conv = None
+    for place in [p for p in _atoms(net) if not isinstance(p[2], nn.Identity)]:
+        parent, name, part = place
+        if isinstance(part, nn.BatchNorm2d) and conv and isinstance(conv[2], nn.Conv2d) and conv[2].out_channels == part.num_features:
+            setattr(conv[0], conv[1], fuse_conv_bn_eval(conv[2], part))
+            setattr(parent, name, getattr(part, "act", nn.Identity()))
+        conv = place
+    return net
+
+@torch.no_grad()
+def folded(net:nn.Module, # in evaluation mode; images to a tensor or several
+           side:int=64 # pixels of the input on which both are compared
+          )->nn.Module: # a faster copy; the network itself where folding would change it
+    "The same network without its batch normalizations, where that can be done."
+    x = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
+    quick = fold_norms(deepcopy(net).to("cpu")).to(memory_format=torch.channels_last)
+    found, wanted = ([m] if torch.is_tensor(m := f(x)) else m for f in (quick, deepcopy(net).to("cpu")))
+    same = all((a - b).abs().max() <= 1e-4*b.abs().max().clamp(min=1) for a, b in zip(found, wanted))
+    return quick.to(next(net.parameters()).device) if same else net
 
 # %% ../nbs/00d_model.ipynb #407a12c4
 def save_model(net:AttributeNet, path:str|Path, # ends in .safetensors

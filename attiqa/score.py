@@ -4,7 +4,7 @@
 
 # %% ../nbs/10_score.ipynb #6c6a84df
 from __future__ import annotations
-import json, math, os, sys, types
+import copy, json, math, os, sys, types, warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,15 +17,14 @@ import numpy as np, torch
 from fastcore.basics import patch
 from PIL import Image
 from torch import nn
-from torch.fx.experimental.optimization import fuse
 from .core import ATTRIBUTES, WEIGHTS, AttiqaError, cores
 from .images import MAX_PIXELS, find_images, open_image, to_image, to_rgb, to_tensor
 from .maps import local_scores
-from .model import AttributeNet, load_model
+from .model import AttributeNet, folded, load_model
 
 # %% auto #0
 __all__ = ['RECORD_FIELDS', 'MAX_SCORED_PIXELS', 'MIN_SIDE', 'READERS', 'MINI', 'READ_AHEAD', 'Score', 'fit', 'check_tensor',
-           'read_pixels', 'Folded', 'folded_net', 'OnnxNet', 'Scorer', 'in_order', 'score', 'to_table']
+           'read_pixels', 'quick_model', 'OnnxNet', 'Scorer', 'Frozen', 'frozen', 'in_order', 'score', 'to_table']
 
 # %% ../nbs/10_score.ipynb #13ec4604
 @dataclass(frozen=True)
@@ -107,17 +106,10 @@ def read_pixels(item # a path, a file's bytes, a PIL image, a tensor (3, H, W) i
 MINI = "attiqa-mini" # the scorer that the package ships
 
 # %% ../nbs/10_score.ipynb #cb9523db
-class Folded(nn.Module):
-    "A backbone whose batch normalizations are folded; it keeps what the network asks of a backbone, copied or not."
-    def __init__(self, backbone:nn.Module):
-        super().__init__()
-        self.traced = fuse(backbone).to(memory_format=torch.channels_last)
-        self.multiple, self.feature_info, self.output_fmt = backbone.multiple, backbone.feature_info, getattr(backbone, "output_fmt", "NCHW")
-    def forward(self, x): return self.traced(x)
-
-def folded_net(net:AttributeNet)->AttributeNet: # the same network, changed in place
-    "Fold the backbone's batch normalizations, where torch.fx can trace it."
-    with suppress(Exception): net.backbone = Folded(net.backbone) # control flow that depends on the input: used as it is
+def quick_model(path:str|Path)->nn.Module: # an AttributeNet in evaluation mode
+    "A model as it is used: batch normalizations folded, no gradients for its weights."
+    net = load_model(path).requires_grad_(False)
+    net.backbone = folded(net.backbone)
     return net
 
 # %% ../nbs/10_score.ipynb #fa125832
@@ -147,10 +139,11 @@ class Scorer:
         self.path = WEIGHTS/f"{MINI}.safetensors" if str(model) == MINI else Path(model).expanduser()
         exported = self.path.suffix == ".onnx"
         found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() and not exported else "cpu"
-        with torch.random.fork_rng(devices=[]): net = OnnxNet(self.path) if exported else folded_net(load_model(self.path)).requires_grad_(False)
+        with torch.random.fork_rng(devices=[]): net = OnnxNet(self.path) if exported else quick_model(self.path)
         try: self.device = torch.device(device or found); self.net = net.to(self.device)
         except (RuntimeError, AssertionError) as error:
             raise AttiqaError(f"device {str(device)!r} cannot be used ({str(error).splitlines()[0][:100]})") from None
+        self.quick = frozen(self.net) if self.device.type == "cpu" and not exported else self.net
         if exported and self.device.type != "cpu": raise AttiqaError(f"{self.path}: an ONNX file is scored on the CPU here")
         if half and self.device.type == "cpu": raise AttiqaError("half precision wants a GPU; on a CPU it would be slower")
         self.half, self._turn = half, nullcontext() if self.device.type == "cpu" else Lock() # kernels' settings belong to the process
@@ -169,6 +162,30 @@ def describe(self:Scorer)->str: # one line
     return (f"{name}: quality learned from {whom}, {taught.get('dataset', 'data unknown')}; 0 to 1 stands for "
             f"{taught.get('low', 0):g} to {taught.get('high', 1):g} there; made {taught.get('date', 'on an unknown date')}")
 
+# %% ../nbs/10_score.ipynb #0f14a71f
+class Frozen(nn.Module):
+    "A backbone as one optimized graph, for inference on a CPU."
+    def __init__(self, backbone:nn.Module):
+        super().__init__()
+        self.multiple, self.output_fmt = backbone.multiple, getattr(backbone, "output_fmt", "NCHW")
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            graph = torch.jit.trace(backbone, _example(64, 64), check_trace=False)
+            self.graph = torch.jit.optimize_for_inference(graph)
+    def forward(self, x): return self.graph(x)
+
+def _example(height, width): return torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))
+
+def frozen(net:AttributeNet # in evaluation mode, on the CPU
+          )->AttributeNet: # shares all weights but the backbone's; the network itself where that cannot be done
+    "The network with its backbone frozen."
+    other = copy.copy(net)
+    try:
+        other._modules = net._modules | dict(backbone=Frozen(net.backbone))
+        with torch.inference_mode(): same = all(torch.allclose(other.pooled(x), net.pooled(x), 1e-3, 1e-4) for x in (_example(64, 64), _example(75, 98)))
+    except Exception: return net # control flow that cannot be traced
+    return other if same else net
+
 # %% ../nbs/10_score.ipynb #21a4c55a
 @patch
 def measure(self:Scorer, pixels:torch.Tensor, # (3, H, W) in [0, 1]
@@ -177,7 +194,7 @@ def measure(self:Scorer, pixels:torch.Tensor, # (3, H, W) in [0, 1]
     "Score of one picture's pixels."
     exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False) if self.device.type == "cuda" else nullcontext()
     with self._turn, torch.inference_mode(), exact, torch.autocast(self.device.type, torch.float16, enabled=self.half):
-        attributes, quality = self.net.scores(pixels[None].to(self.device, memory_format=torch.channels_last))
+        attributes, quality = self.quick.scores(pixels[None].to(self.device, memory_format=torch.channels_last))
     overall = quality.item() if "scores" in self.card else math.nan
     return Score(path, *(round(value, 6) for value in (overall, *attributes[0].tolist())))
 
