@@ -23,26 +23,27 @@ from .metrics import pair_agreement, srcc
 from .model import AttributeNet, calibrate, read_tensors, save_model
 from .pseudolabels import label_images, read_labels
 from .training import (Checkpoint, ColumnMetric, Distribute, LiveCurves, LogFile, MovingAverage, Processes, StepBar, StopAtNaN, TellEpoch, ToUnit, keep_memory,
-                             claim_settings, over_processes, processes, run_stage, share_norms)
+                             claim_settings, over_processes, processes, run_stage, share_norms, unwrap)
 
 # %% auto #0
-__all__ = ['FREE', 'start_from_clip', 'build_network', 'ordering_metrics', 'use_gpu', 'ranking_learner', 'predict',
+__all__ = ['FREE', 'start_from', 'build_network', 'ordering_metrics', 'use_gpu', 'two_groups', 'ranking_learner', 'predict',
            'held_out_figures', 'training_data', 'pretrain']
 
 # %% ../nbs/04_pretrain.ipynb #e84cac44
-def start_from_clip(net:AttributeNet, folder:str|Path): # folder: a model in open_clip's format with a timm vision tower
-    "Copy the vision tower of a CLIP into the backbone; AttiqaError where the shapes are others."
-    weights, _ = read_tensors(Path(folder)/"open_clip_model.safetensors")
-    tower = {k.removeprefix("visual.trunk."): v.float() if v.is_floating_point() else v for k, v in weights.items() if k.startswith("visual.trunk.")}
+def start_from(net:AttributeNet, path:str|Path): # a safetensors file in timm's names, or the folder of a CLIP in open_clip's format with a timm vision tower
+    "Copy a file's weights into the backbone; AttiqaError where the shapes are others."
+    path = Path(path)
+    file, prefix = (path/"open_clip_model.safetensors", "visual.trunk.") if path.is_dir() or not path.suffix else (path, "")
+    tower = {k.removeprefix(prefix): v.float() if v.is_floating_point() else v for k, v in read_tensors(file)[0].items() if k.startswith(prefix)}
     try: missing, _ = net.backbone.load_state_dict(tower, strict=False)
     except RuntimeError: missing = ["shapes differ"]
-    if missing: raise AttiqaError(f"{folder}: its vision tower does not fit {net.settings['backbone']} ({missing[0]})")
+    if missing: raise AttiqaError(f"{path}: does not fit {net.settings['backbone']} ({missing[0]})")
 
-def build_network(backbone:str, embedding:int, start:str # '', 'imagenet' for timm's weights, or the folder of a CLIP
+def build_network(backbone:str, embedding:int, start:str # '', 'imagenet' for timm's weights, or a file or folder that `start_from` reads
                  )->AttributeNet: # its regressor, which is taught later (05), stays as it is
     "The network before its first step."
     net = AttributeNet(backbone, embedding, pretrained=start == "imagenet")
-    if start not in ("", "imagenet"): start_from_clip(net, start)
+    if start not in ("", "imagenet"): start_from(net, start)
     net.regressor.requires_grad_(False)
     return net
 
@@ -62,6 +63,11 @@ def use_gpu(choice:str, # 'auto', 'yes' or 'no'
     if choice not in ("auto", "yes", "no"): raise AttiqaError(f"{choice!r}: give auto (on a GPU), yes or no")
     return choice == "yes" or choice == "auto" and device.type == "cuda"
 
+def two_groups(net)->list[list]: # parameters of the backbone; of what reads it
+    "What learns, in the two groups that may have rates of their own."
+    own = set(unwrap(net).backbone.parameters())
+    return [[p for p in net.parameters() if p.requires_grad and (p in own) == inside] for inside in (True, False)]
+
 def ranking_learner(net:AttributeNet, train:Crops, valid:Crops, order:BatchOrder, place:Path, loss, # place: the run; loss: from `attribute_loss`
                     tolerance:float, workers:int=0, ema:float=0., bf16:bool=False, live:bool=False, checkpoint:int=0,
                     world:Processes=Processes())->Learner:
@@ -76,7 +82,7 @@ def ranking_learner(net:AttributeNet, train:Crops, valid:Crops, order:BatchOrder
     if ema: callbacks.append(MovingAverage(ema))
     if world.size > 1: callbacks.append(Distribute(world))
     if not world.rank: callbacks += [LogFile(place/"pretrain_log.csv"), StepBar(), *([LiveCurves()] if live else [])]
-    return Learner(loaders, net, loss_func=over_processes(loss), metrics=ordering_metrics(tolerance), wd=.02, path=place, model_dir=".", cbs=callbacks)
+    return Learner(loaders, net, loss_func=over_processes(loss), metrics=ordering_metrics(tolerance), splitter=two_groups, wd=.02, path=place, model_dir=".", cbs=callbacks)
 
 # %% ../nbs/04_pretrain.ipynb #ea75bf49
 @torch.no_grad()
@@ -119,12 +125,13 @@ def pretrain(run:str=EMBEDDED, # run directory
              source:str="embedded", # the image source that was labelled
              labels:str="", # run directory whose pseudo-labels are read; '' for this one's
              backbone:str="resnet10t", # any timm name
-             start:str="", # '' for random weights, 'imagenet' for timm's, or folder of a CLIP whose vision tower the backbone starts from
+             start:str="", # '' for random weights, 'imagenet' for timm's, a safetensors file in timm's names, or the folder of a CLIP
              embedding:int=64, # features a head
              crop:int=96, # pixels a side of a training crop
              epochs:int=8, # passes over the labels
              batch:int=32, # crops in a batch, of all processes together: all its pairs are ranked
              rate:float=2e-3, # highest learning rate of the one-cycle schedule
+             share:float=1., # of that rate, at which the backbone learns: a small one keeps more of what its start knows
              loss:str="margin", # margin, logistic, fidelity, l1 or mse
              margin:float=1., # of the margin ranking loss
              tolerance:float=.02, # pairs of ranks nearer than this are left out
@@ -169,7 +176,7 @@ def _train(settings, folder, place, world): # network on the CPU, name of the da
     if use_gpu(o.compiled, world.device): net.backbone.compile()
     learner = ranking_learner(net, parts["train"], parts["valid"], order, place, criterion, o.tolerance, o.workers, o.ema, use_gpu(o.bf16, world.device), o.live, o.checkpoint, world)
     try:
-        with learner.no_bar(), learner.no_logging(): learner.fit_one_cycle(o.epochs, o.rate)
+        with learner.no_bar(), learner.no_logging(): learner.fit_one_cycle(o.epochs, slice(o.share*o.rate, o.rate))
     except AttiqaError as error: raise _stop_in_one_line(error) from None
     calibrate(net, predict(net, parts["train_whole"], workers=o.workers).to(world.device), parts["train_whole"].labels.to(world.device))
     return net.cpu(), name, held_out_figures(net, parts["whole"], o.tolerance, o.workers)
