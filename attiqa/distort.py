@@ -15,14 +15,14 @@ from .core import ATTRIBUTES, AttiqaError, generator
 from .images import to_image, to_tensor
 
 # %% auto #0
-__all__ = ['MECHANISMS', 'BROAD', 'EVERY', 'LUMA', 'Recipe', 'ORDER', 'LADDERS', 'Mechanism', 'mechanism', 'gaussian_blur',
-           'lens_blur', 'motion_blur', 'low_resolution', 'luma', 'gaussian_noise', 'poisson_noise', 'impulse_noise',
-           'chroma_noise', 'jpeg', 'to_linear', 'from_linear', 'gamma_dark', 'gain_dark', 'under_exposure',
-           'linear_contrast', 'flat_curve', 'haze', 'desaturation', 'chroma_compression', 'faded_cast', 'motion_path',
-           'pixelation', 'aliasing', 'over_sharpening', 'smeared', 'jitter', 'local_blur', 'demosaic_noise',
-           'row_noise', 'local_noise', 'webp', 'banding', 'over_exposure', 'low_light', 'uneven_light', 'hard_curve',
-           'flare', 'colour_cast', 'over_saturation', 'colour_bleed', 'colour_fringe', 'apply_recipe', 'random_recipe',
-           'levels', 'ladder']
+__all__ = ['MECHANISMS', 'BROAD', 'EVERY', 'LUMA', 'NEVER', 'KINDS', 'Recipe', 'ORDER', 'LADDERS', 'Mechanism', 'mechanism',
+           'gaussian_blur', 'lens_blur', 'motion_blur', 'low_resolution', 'luma', 'gaussian_noise', 'poisson_noise',
+           'impulse_noise', 'chroma_noise', 'jpeg', 'to_linear', 'from_linear', 'gamma_dark', 'gain_dark',
+           'under_exposure', 'linear_contrast', 'flat_curve', 'haze', 'desaturation', 'chroma_compression',
+           'faded_cast', 'motion_path', 'pixelation', 'aliasing', 'over_sharpening', 'smeared', 'jitter', 'local_blur',
+           'demosaic_noise', 'row_noise', 'local_noise', 'webp', 'banding', 'over_exposure', 'low_light',
+           'uneven_light', 'hard_curve', 'flare', 'colour_cast', 'over_saturation', 'colour_bleed', 'colour_fringe',
+           'apply_recipe', 'random_recipe', 'levels', 'ladder']
 
 # %% ../nbs/00b_distort.ipynb #e3a11f16
 @dataclass(frozen=True)
@@ -342,6 +342,10 @@ def colour_fringe(x, s, rng):
         grid = torch.stack(torch.broadcast_tensors(x0 + dx, y0[:, None] + dy), -1)
         return F.grid_sample(x[None, channel:channel + 1], grid[None], padding_mode="reflection", align_corners=False)[0, 0]
     return torch.stack([moved(0, .5), x[1], moved(2, -.5)])
+
+# %% ../nbs/00b_distort.ipynb #1e2cf6bb
+NEVER = ("motion_path", "demosaic_noise", "webp", "banding", "flare", "colour_fringe") # mechanisms that nothing is trained on
+KINDS = dict(attributes=tuple(MECHANISMS), broad=tuple(name for name in BROAD if name not in NEVER), never=NEVER) # what label-free tests are told apart by
 
 # %% ../nbs/00b_distort.ipynb #16e82cb8
 Recipe = list[tuple[str, float]] # steps (mechanism, severity in [0, 1]); [] is the image as it is

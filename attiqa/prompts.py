@@ -10,16 +10,14 @@ from .bank import BANK, load_candidates
 from .core import ATTRIBUTES, EMBEDDED, AttiqaError, read_json, record, run_path, write_json, write_parquet
 from .images import open_source
 from .proxies import annotated, controlled, embed_each, embed_ladders, half, judge, ladder_embedder, objective_draws, of_members, read_annotations, score_tasks # noqa: F401 - ladders are embedded for later stages too
-from .vlm import MINI_CLIP, VLM, load_vlm, pair_scores
+from .vlm import CLIP_IQA, GOOD_BAD, MINI_CLIP, VLM, load_vlm, pair_scores
 
 # %% auto #0
-__all__ = ['CLIP_IQA', 'NAIVE', 'SIZES', 'SHOWN', 'choose_size', 'embed_pairs', 'with_intervals', 'choose', 'search',
-           'load_prompts', 'attribute_scores', 'ladder_table', 'search_prompts']
+__all__ = ['NAIVE', 'SIZES', 'SHOWN', 'choose_size', 'embed_pairs', 'with_intervals', 'choose', 'search', 'load_prompts',
+           'attribute_scores', 'ladder_table', 'search_prompts']
 
 # %% ../nbs/02_prompts.ipynb #b300f186
-CLIP_IQA = dict(sharpness=("Sharp photo.", "Blurry photo."), contrast=("High contrast photo.", "Low contrast photo."), brightness=("Bright photo.", "Dark photo."),
-                colorfulness=("Colorful photo.", "Dull photo."), noisiness=("Clean photo.", "Noisy photo."))
-NAIVE = {"CLIP-IQA pair": CLIP_IQA, "Good/Bad pair": dict.fromkeys(ATTRIBUTES, ("Good photo.", "Bad photo."))} # way to attribute to (positive, negative)
+NAIVE = {"CLIP-IQA pair": CLIP_IQA, "Good/Bad pair": dict.fromkeys(ATTRIBUTES, GOOD_BAD)} # way to attribute to (positive, negative)
 
 # %% ../nbs/02_prompts.ipynb #4e9a7ad0
 SIZES = (1, 2, 3, 5, 8, 12) # of an ensemble

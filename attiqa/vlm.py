@@ -19,8 +19,8 @@ from .core import WEIGHTS, AttiqaError, atomic, read_json
 from .images import crop_center, to_image, to_tensor
 
 # %% auto #0
-__all__ = ['MINI_CLIP', 'TEXT_BATCH', 'QUICK', 'NATIVE', 'LOADERS', 'cache_folder', 'read_shelf', 'write_shelf', 'VLM',
-           'NativeCrop', 'check_activation', 'as_clip_iqa', 'load_vlm', 'pair_scores']
+__all__ = ['MINI_CLIP', 'TEXT_BATCH', 'QUICK', 'NATIVE', 'LOADERS', 'CLIP_IQA', 'GOOD_BAD', 'cache_folder', 'read_shelf',
+           'write_shelf', 'VLM', 'NativeCrop', 'check_activation', 'as_clip_iqa', 'load_vlm', 'pair_scores']
 
 # %% ../nbs/00c_vlm.ipynb #d7a966a1
 MINI_CLIP = "attiqa-mini-clip" # the vision-language model that the package ships
@@ -213,3 +213,8 @@ def pair_scores(images:torch.Tensor, # (N, D), unit length
                 temperature:float)->torch.Tensor: # (N, P) in [0, 1]
     "Zero-shot score of every image by every antonym pair."
     return torch.sigmoid(temperature*(images @ (positive - negative).T))
+
+# %% ../nbs/00c_vlm.ipynb #a12d3c46
+CLIP_IQA = dict(sharpness=("Sharp photo.", "Blurry photo."), contrast=("High contrast photo.", "Low contrast photo."), brightness=("Bright photo.", "Dark photo."),
+                colorfulness=("Colorful photo.", "Dull photo."), noisiness=("Clean photo.", "Noisy photo.")) # attribute to (positive, negative)
+GOOD_BAD = "Good photo.", "Bad photo." # of quality as a whole
