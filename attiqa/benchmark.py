@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np, pandas as pd, torch
 from .core import ATTRIBUTES, EMBEDDED, SHIPPED, AttiqaError, generator, record, run_path, seed_all, write_parquet
 from .datasets import kept_splits, split_groups
-from .distort import LADDERS, MECHANISMS, ladder
+from .distort import KINDS, LADDERS, MECHANISMS, ladder
 from .features import Model, ScoredImages, frozen_features, load_frozen, network_model, scored_images, surrogate_images
 from .finetune import PROBES, fit_heads, fit_network, heads_probe, predict_quality
 from .images import ImageSource, crop_center, open_source, to_tensor
@@ -18,9 +18,9 @@ from .metrics import agreement, bootstrap_interval, compare_methods, d_test, lad
 from .model import load_model
 
 # %% auto #0
-__all__ = ['TRAINED', 'MEASURED', 'Method', 'methods_of', 'ablation_models', 'share_of', 'Sets', 'results_rows',
+__all__ = ['TRAINED', 'MEASURED', 'EVERY_KIND', 'Method', 'methods_of', 'ablation_models', 'share_of', 'Sets', 'results_rows',
            'probe_protocols', 'tune_protocols', 'unaware_protocol', 'ladder_scores', 'label_free', 'selectivity_table',
-           'medians', 'gains', 'open_sets', 'numbers', 'benchmark']
+           'medians', 'gains', 'open_sets', 'numbers', 'benchmark', 'label_free_kinds']
 
 # %% ../nbs/06_benchmark.ipynb #9eaede91
 @dataclass(frozen=True)
@@ -152,11 +152,15 @@ def unaware_protocol(sets:Sets, model:Model, features:np.ndarray)->pd.DataFrame:
 
 # %% ../nbs/06_benchmark.ipynb #8909a3eb
 @torch.inference_mode()
-def ladder_scores(model:Model, source:ImageSource, size:int, rungs:int, seed:int)->np.ndarray: # (images, mechanisms, rungs, scores)
+def ladder_scores(model:Model, source:ImageSource, size:int, rungs:int, seed:int,
+                  names:tuple=tuple(MECHANISMS) # mechanisms
+                 )->np.ndarray: # (images, mechanisms, rungs, scores)
     "A model's scores along the ladders of every mechanism."
-    one = lambda x: [model.read(x)[model.parts[part]].item() for part in model.scores]
+    def one(x):
+        row = model.read(x)
+        return [row[model.parts[part]].item() for part in model.scores]
     clean = [to_tensor(crop_center(source.load(key), size)) for key in source.keys]
-    return np.array([[[one(rung) for rung in ladder(x, name, "benchmark", seed, key, rungs=rungs)] for name in MECHANISMS] for key, x in zip(source.keys, clean)])
+    return np.array([[[one(rung) for rung in ladder(x, name, "benchmark", seed, key, rungs=rungs)] for name in names] for key, x in zip(source.keys, clean)])
 
 def label_free(model:Model, scores:np.ndarray, # from `ladder_scores`
                seed:int=0)->pd.DataFrame: # a row a score and test: value, low, high
@@ -214,7 +218,7 @@ def numbers(text:str, low:float, high:float)->tuple: # of a parameter, in percen
 
 # %% ../nbs/06_benchmark.ipynb #6c2831a2
 def benchmark(run:str=EMBEDDED, # run directory
-              models:str="attiqa-mini untrained:resnet10t brisque", # see `load_frozen` in 00h, which also takes a name for the tables
+              models:str="attiqa-mini untrained:resnet10t brisque natural formulas naive", # see `load_frozen` in 00h, which also takes a name for the tables
               ablations:str="", # run directories whose pretrained networks are compared, separated by blanks
               datasets:str="surrogate", # 'surrogate' (no human scores), or names in READERS, each with its folder behind an equals sign
               source:str="embedded", # images of the surrogate set and of the label-free tests
@@ -252,10 +256,18 @@ def benchmark(run:str=EMBEDDED, # run directory
     return results
 
 # %% ../nbs/06_benchmark.ipynb #743f9e70
+EVERY_KIND = tuple(name for names in KINDS.values() for name in names) # those of the attributes first
+
+def label_free_kinds(model:Model, scores:np.ndarray, # from `ladder_scores` over EVERY_KIND
+                     seed:int=0)->pd.DataFrame: # as `label_free`, with `kind` and `mechanisms`
+    "The tests apart for the attributes' mechanisms, the broad ones, and those that nothing was trained on."
+    part = lambda names: scores[:, [EVERY_KIND.index(name) for name in names]]
+    return pd.concat([label_free(model, part(names), seed).assign(kind=kind, mechanisms=len(names)) for kind, names in KINDS.items()], ignore_index=True)
+
 def _ladders(place, models, source, size, count, rungs, seed): # writes the two label-free tables
     source = source.take(count, "ladders", seed)
-    scores = {model.name: ladder_scores(model, source, size, rungs, seed) for model in models} if count else {}
-    tables = [label_free(model, scores[model.name], seed) for model in models if count]
+    scores = {model.name: ladder_scores(model, source, size, rungs, seed, EVERY_KIND) for model in models} if count else {}
+    tables = [label_free_kinds(model, scores[model.name], seed) for model in models if count]
     matrices = [selectivity_table(m, scores[m.name]).reset_index().assign(model=m.name, images=len(source)) for m in models if count and set(ATTRIBUTES) <= set(m.scores)]
     for name, found in dict(label_free=tables, selectivity=matrices).items():
         if found: write_parquet(place/f"{name}.parquet", pd.concat(found, ignore_index=True))

@@ -10,18 +10,20 @@ from functools import partial
 from pathlib import Path
 from collections.abc import Callable
 import numpy as np, pandas as pd, torch, torch.nn.functional as F
+from sklearn.covariance import LedoitWolf
 from torch.utils.data import DataLoader
-from .core import ATTRIBUTES, WEIGHTS, AttiqaError, file_hash, seed_all
+from .core import ATTRIBUTES, WEIGHTS, AttiqaError, file_hash, generator, seed_all
 from .crops import enlarge, pixel_hash, to_bytes
 from .datasets import READERS, surrogate_image, surrogate_set
-from .images import open_image, open_source, to_tensor
+from .distort import luma
+from .images import PHOTOGRAPHS, open_image, open_source, package_photograph, to_tensor
 from .model import AttributeNet, create_backbone, feature_maps, load_model, moments
-from .vlm import cache_folder, load_vlm, read_shelf, write_shelf
+from .vlm import CLIP_IQA, GOOD_BAD, MINI_CLIP, cache_folder, load_vlm, pair_scores, read_shelf, write_shelf
 
 # %% auto #0
-__all__ = ['LOOKS', 'MAKERS', 'CHUNK', 'ScoredImages', 'surrogate_images', 'scored_images', 'of_table', 'looks', 'Model',
-           'weights_hash', 'network_model', 'brisque_features', 'called', 'load_frozen', 'shelf_folder', 'read_row',
-           'frozen_features']
+__all__ = ['LOOKS', 'LAPLACE', 'GRAIN', 'MAKERS', 'CHUNK', 'ScoredImages', 'surrogate_images', 'scored_images', 'of_table',
+           'looks', 'Model', 'weights_hash', 'network_model', 'brisque_features', 'called', 'statistics_distance',
+           'attribute_formulas', 'load_frozen', 'shelf_folder', 'read_row', 'frozen_features']
 
 # %% ../nbs/00h_features.ipynb #c0b93660
 @dataclass(frozen=True)
@@ -178,8 +180,44 @@ def called(name:str, function:Callable, # (3, H, W) in [0, 1] to a number or (D,
     one = read(torch.rand(3, 96, 96, generator=torch.Generator().manual_seed(0))).numel() == 1
     return Model(name, read, fingerprint, dict(score=slice(0, 1)) if one else dict(features=slice(None)), ("score",)*one)
 
+# %% ../nbs/00h_features.ipynb #089279e9
+def statistics_distance(good:list # photographs as they should be, (3, H, W) in [0, 1] each
+                       )->Callable: # (3, H, W) to a number, lower is more natural
+    "Of NIQE's kind."
+    rows = torch.stack([brisque_features(x) for x in good]).double().numpy()
+    fitted = LedoitWolf().fit(rows/(spread := rows.std(0) + 1e-3))
+    return lambda x: float(np.sqrt(fitted.mahalanobis((brisque_features(x).double().numpy()/spread)[None])[0]/rows.shape[1]))
+
+def _natural(side=128):
+    squares = [x[:, top:top + side, left:left + side] for x in (to_tensor(package_photograph(name)) for name in sorted(PHOTOGRAPHS))
+               for top in range(0, x.shape[1] - side + 1, side) for left in range(0, x.shape[2] - side + 1, side)]
+    some = generator("natural").permutation(len(squares))[:200]
+    distance = statistics_distance([squares[i] for i in sorted(some)])
+    return called("natural statistics", lambda x: -distance(x), f"natural {side}, torch {torch.__version__}")
+
+# %% ../nbs/00h_features.ipynb #b6363b3d
+LAPLACE = torch.tensor([[0., 1, 0], [1, -4, 1], [0, 1, 0]])[None, None]
+GRAIN = torch.tensor([[1., -2, 1], [-2, 4, -2], [1, -2, 1]])[None, None]*np.sqrt(np.pi/2)/6 # Immerkær's mask and scale
+
+def attribute_formulas(x:torch.Tensor # (3, H, W) in [0, 1]
+                      )->torch.Tensor: # (5,) in the order of ATTRIBUTES, each in its own unit, higher is better
+    "A formula for each attribute."
+    y, (r, g, b) = luma(x)[None], x
+    opponent = torch.stack([r - g, (r + g)/2 - b])
+    colour = opponent.std((1, 2)).norm() + .3*opponent.mean((1, 2)).norm()
+    return torch.stack([F.conv2d(y, LAPLACE).var(), y.std(), y.mean(), colour, -F.conv2d(y, GRAIN).abs().mean()])
+
+def _formulas(): return Model("formulas", attribute_formulas, f"formulas, torch {torch.__version__}", {a: slice(i, i + 1) for i, a in enumerate(ATTRIBUTES)}, ATTRIBUTES)
+
+def _naive(name=MINI_CLIP): # CLIP-IQA's pairs, and its pair for quality as a whole
+    vlm = load_vlm(name)
+    positive, negative = (vlm.embed_texts(words) for words in zip(*CLIP_IQA.values(), GOOD_BAD))
+    read = lambda x: pair_scores(vlm.embed_images([x]), positive, negative, vlm.temperature)[0]
+    parts = (*CLIP_IQA, "quality")
+    return Model(f"{Path(name).name}, naive pairs", read, weights_hash(vlm.model, name, "naive"), {a: slice(i, i + 1) for i, a in enumerate(parts)}, parts)
+
 # %% ../nbs/00h_features.ipynb #3bf6e5ad
-MAKERS = dict(untrained=_untrained, timm=_timm, clip=_clip, brisque=_brisque, torchmetrics=_torchmetrics, pyiqa=_pyiqa, call=_call)
+MAKERS = dict(untrained=_untrained, timm=_timm, clip=_clip, brisque=_brisque, natural=_natural, formulas=_formulas, naive=_naive, torchmetrics=_torchmetrics, pyiqa=_pyiqa, call=_call)
 
 def load_frozen(name:str # 'attiqa-mini'; a .safetensors file of stage 04 or 05; or KIND:... of MAKERS; with 'NAME=' before it to name it in tables
                )->Model:

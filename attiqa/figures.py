@@ -16,7 +16,8 @@ __all__ = ['PUBLISHED', 'PAPER', 'SETS', 'OKABE_ITO', 'MARKERS', 'STYLE', 'TABLE
            'read_results', 'method_name', 'summary', 'Table', 'cell', 'number', 'side_by_side', 'in_domain_table',
            'cross_table', 'efficiency_table', 'unaware_table', 'label_free_table', 'Figure', 'looks_of', 'save',
            'efficiency_figure', 'pretrained_pair', 'gain_table', 'gain_figure', 'dots', 'ladder_figure',
-           'unaware_figure', 'cross_figure', 'heat', 'selectivity_figure', 'everything', 'figures']
+           'unaware_figure', 'whole_scores', 'label_free_figure', 'cross_figure', 'heat', 'selectivity_figure',
+           'everything', 'figures']
 
 # %% ../nbs/07_figures.ipynb #73a9e151
 PUBLISHED = (SHIPPED/"data"/"published_results.csv", SHIPPED/"data"/"attiqa_paper.csv")
@@ -143,12 +144,13 @@ def unaware_table(results:Results)->Table:
     return Table("table_opinion_unaware", caption, side_by_side(peers, ours, {s: dict(test=s) for s in sets}, plcc=False))
 
 def label_free_table(results:Results)->Table:
-    "D-, L- and P-test."
+    "D-, L- and P-test, apart for the kinds of mechanisms."
     table = results.label_free.assign(cell=[f"{r.value:.3f} [{r.low:.3f}, {r.high:.3f}]" for r in results.label_free.itertuples()])
-    frame = table.pivot_table(index=["model", "part"], columns="test", values="cell", aggfunc="first", sort=False)
-    caption = (f"Label-free tests on {table.images.iloc[0]} photographs, each worsened by 18 distortions: D (balanced accuracy, chance 0.5), L (mean within-ladder SRCC, chance 0), "
-               "P (share of pairs two or more rungs apart ordered right, chance 0.5), with 95 % bootstrap intervals over photographs.")
-    return Table("table_label_free", caption, frame.rename_axis(columns=None))
+    frame = table.pivot_table(index=["model", "part"], columns=["kind", "test"], values="cell", aggfunc="first", sort=False)
+    caption = (f"Label-free tests on {table.images.max()} photographs, worsened by the 18 mechanisms of the attributes, by 15 broad ones, and by six that nothing was trained on (never): "
+               "D (balanced accuracy, chance 0.5), L (mean within-ladder SRCC, chance 0), P (share of pairs two or more rungs apart ordered right, chance 0.5), with 95 % bootstrap intervals over photographs.")
+    frame.columns = [" ".join(words) for words in frame.columns]
+    return Table("table_label_free", caption, frame)
 
 # %% ../nbs/07_figures.ipynb #bddd9b61
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
@@ -264,6 +266,30 @@ def unaware_figure(results:Results, test:str="CLIVE")->Figure|None:
         axis.axvline(0, color=".6", lw=.6); axis.set_title(test); figure.tight_layout()
     return Figure("figure_opinion_unaware", f"Scores that saw no human judgement, SRCC with MOS of all images. Blue: measured here with its 95 % interval; grey: published. {results.about}", figure)
 
+# %% ../nbs/07_figures.ipynb #1c84614d
+def whole_scores(table:pd.DataFrame # of label_free
+                )->pd.DataFrame: # a row a method, kind and test
+    "Scores of quality as a whole; where a model has attributes alone, the best of them each time."
+    whole = table[table.part.isin(["quality", "score"])].assign(method=lambda t: t.model)
+    rest = table[~table.model.isin(whole.model)]
+    best = rest.loc[rest.groupby(["model", "kind", "test"]).value.idxmax()].assign(method=lambda t: t.model + ", best attribute")
+    return pd.concat([whole, best], ignore_index=True)
+
+def label_free_figure(results:Results)->Figure|None:
+    "The three tests, by what the photographs were worsened by."
+    if results.label_free.empty: return None
+    table = whole_scores(results.label_free)
+    methods, kinds = list(dict.fromkeys(table.method))[::-1], list(dict.fromkeys(table.kind))
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(1, 3, figsize=(8.4, .34*len(methods) + 1), sharey=True)
+        for axis, (test, chance) in zip(axes, dict(D=.5, L=0, P=.5).items()):
+            for j, (kind, group) in enumerate(table[table.test == test].groupby("kind", sort=False)):
+                place = [methods.index(m) + .2*(1 - kinds.index(kind)) for m in group.method]
+                axis.errorbar(group.value, place, xerr=[group.value - group.low, group.high - group.value], fmt=MARKERS[j], ms=4, lw=.8, color=OKABE_ITO[j], label=kind)
+            axis.axvline(chance, color=".6", lw=.6); axis.set(title=f"{test}-test", yticks=range(len(methods)), yticklabels=methods); axis.grid(axis="x", lw=.3)
+        axes[2].legend(loc="center left", bbox_to_anchor=(1, .5)); figure.tight_layout()
+    return Figure("figure_label_free", f"Label-free tests on {table.images.max()} photographs with 95 % intervals over them; the grey line is chance. Mechanisms of the attributes, broad ones, and six that nothing was trained on.", figure)
+
 # %% ../nbs/07_figures.ipynb #782b2ab2
 def cross_figure(results:Results)->Figure|None:
     "Train-test matrices of every probe."
@@ -302,7 +328,7 @@ def selectivity_figure(results:Results)->Figure|None:
 
 # %% ../nbs/07_figures.ipynb #32664e1b
 TABLES = (in_domain_table, cross_table, efficiency_table, unaware_table)
-FIGURES = (efficiency_figure, ladder_figure, unaware_figure, cross_figure, selectivity_figure)
+FIGURES = (efficiency_figure, ladder_figure, unaware_figure, label_free_figure, cross_figure, selectivity_figure)
 
 def everything(results:Results)->list[Table|Figure]:
     "All tables and figures that the results allow."
