@@ -17,7 +17,7 @@ from .crops import enlarge, pixel_hash, to_bytes
 from .datasets import READERS, surrogate_image, surrogate_set
 from .distort import luma
 from .images import PHOTOGRAPHS, open_image, open_source, package_photograph, to_tensor
-from .model import AttributeNet, create_backbone, feature_maps, load_model, moments
+from .model import AttributeNet, create_backbone, feature_maps, fill_backbone, load_model, moments, read_tensors
 from .vlm import CLIP_IQA, GOOD_BAD, MINI_CLIP, cache_folder, load_vlm, pair_scores, read_shelf, write_shelf
 
 # %% auto #0
@@ -130,10 +130,11 @@ def _untrained(backbone="resnet10t", seed="0"):
     seed_all("untrained", seed)
     return network_model(AttributeNet(backbone), f"untrained {backbone}")
 
-def _timm(name): # its ImageNet weights, which need the network once
-    net = create_backbone(name, pretrained=True).eval().requires_grad_(False)
-    mean, std = (torch.tensor(net.pretrained_cfg[k])[:, None, None] for k in ("mean", "std"))
-    return Model(f"{name} (ImageNet)", lambda x: moments(feature_maps(net, ((x - mean)/std)[None]))[0], weights_hash(net, name, "moments"))
+def _timm(name, file=""): # its ImageNet weights, which need the network once; or a file that stage 04 can start from
+    net = create_backbone(name, pretrained=not file).eval().requires_grad_(False)
+    if file: fill_backbone(net, read_tensors(file)[0], file, name)
+    mean, std = ((.5, .25) if file else (torch.tensor(net.pretrained_cfg[k])[:, None, None] for k in ("mean", "std")))
+    return Model(f"{name} ({Path(file).stem if file else 'ImageNet'})", lambda x: moments(feature_maps(net, ((x - mean)/std)[None]))[0], weights_hash(net, name, "moments"))
 
 def _clip(name): # the image embedding of a vision-language model
     vlm = load_vlm(name)

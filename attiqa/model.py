@@ -15,7 +15,7 @@ from .core import ATTRIBUTES, AttiqaError, atomic, write_json
 
 # %% auto #0
 __all__ = ['ANY_SIZE', 'moments', 'Head', 'create_backbone', 'feature_maps', 'AttributeNet', 'calibrate', 'fold_norms', 'folded',
-           'save_model', 'read_tensors', 'fill', 'load_model']
+           'save_model', 'read_tensors', 'fill', 'fill_backbone', 'load_model']
 
 # %% ../nbs/00d_model.ipynb #fb76df34
 def moments(maps:list[torch.Tensor] # each (B, C_i, H_i, W_i)
@@ -168,6 +168,13 @@ def fill(net:nn.Module, tensors:dict, # by name, as `state_dict` gives them
     "Put tensors into a network; AttiqaError with the first that does not fit."
     try: net.load_state_dict(tensors)
     except RuntimeError as error: raise AttiqaError(f"{path}: weights do not fit {what} ({str(error).splitlines()[1].strip()[:120]})") from None
+
+def fill_backbone(backbone:nn.Module, tensors:dict, # by timm's names; what else is there, a classifier say, is left
+                  path:str|Path, name:str): # name: timm's, for the message
+    "Put tensors into a backbone; AttiqaError where one is missing or has another shape."
+    try: missing = backbone.load_state_dict(tensors, strict=False).missing_keys
+    except RuntimeError: missing = ["shapes differ"]
+    if missing: raise AttiqaError(f"{path}: does not fit {name} ({missing[0]})")
 
 # %% ../nbs/00d_model.ipynb #dda4d642
 def load_model(path:str|Path)->AttributeNet: # in evaluation mode, its `card` filled

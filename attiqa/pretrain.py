@@ -20,7 +20,7 @@ from .crops import BatchOrder, Crops, LabelledImages, gigabytes, hold_out, keep_
 from .images import open_source
 from .losses import attribute_loss
 from .metrics import pair_agreement, srcc
-from .model import AttributeNet, calibrate, read_tensors, save_model
+from .model import AttributeNet, calibrate, fill_backbone, read_tensors, save_model
 from .pseudolabels import label_images, read_labels
 from .training import (Checkpoint, ColumnMetric, Distribute, LiveCurves, LogFile, MovingAverage, Processes, StepBar, StopAtNaN, TellEpoch, ToUnit, keep_memory,
                              claim_settings, over_processes, processes, run_stage, share_norms, unwrap)
@@ -35,9 +35,7 @@ def start_from(net:AttributeNet, path:str|Path): # a safetensors file in timm's 
     path = Path(path)
     file, prefix = (path/"open_clip_model.safetensors", "visual.trunk.") if path.is_dir() or not path.suffix else (path, "")
     tower = {k.removeprefix(prefix): v.float() if v.is_floating_point() else v for k, v in read_tensors(file)[0].items() if k.startswith(prefix)}
-    try: missing, _ = net.backbone.load_state_dict(tower, strict=False)
-    except RuntimeError: missing = ["shapes differ"]
-    if missing: raise AttiqaError(f"{path}: does not fit {net.settings['backbone']} ({missing[0]})")
+    fill_backbone(net.backbone, tower, path, net.settings["backbone"])
 
 def build_network(backbone:str, embedding:int, start:str # '', 'imagenet' for timm's weights, or a file or folder that `start_from` reads
                  )->AttributeNet: # its regressor, which is taught later (05), stays as it is
