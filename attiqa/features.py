@@ -226,8 +226,8 @@ def load_frozen(name:str # 'attiqa-mini'; a .safetensors file of stage 04 or 05;
     alias, given, rest = name.rpartition("=")
     if given and alias: found = load_frozen(rest); return Model(alias, found.read, found.fingerprint, found.parts, found.scores, found.net)
     if rest == "attiqa-mini": return _kit(WEIGHTS/"attiqa-mini.safetensors", rest)
-    if rest.endswith(".safetensors"): return _kit(rest)
     kind, *words = rest.split(":")
+    if rest.endswith(".safetensors") and kind not in MAKERS: return _kit(rest)
     if kind not in MAKERS: raise AttiqaError(f"no model {rest!r}; give attiqa-mini, a .safetensors file of stage 04 or 05, or {', '.join(k + ':...' for k in MAKERS)}")
     try: return MAKERS[kind](*words)
     except TypeError as error: raise AttiqaError(f"{rest}: {kind} takes other words ({error})") from None
