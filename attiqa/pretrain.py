@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import numpy as np, pandas as pd, torch
 from fastai.callback.fp16 import MixedPrecision
 from fastai.callback.schedule import Learner
-from fastai.callback.training import GradientClip
+from fastai.callback.training import BnFreeze, GradientClip
 from fastai.data.core import DataLoaders
 from fastai.data.load import DataLoader
 from .core import ATTRIBUTES, EMBEDDED, AttiqaError, file_hash, generator, record, require, run_path, seed_all
@@ -64,7 +64,8 @@ def use_gpu(choice:str, # 'auto', 'yes' or 'no'
 def two_groups(net)->list[list]: # parameters of the backbone; of what reads it
     "What learns, in the two groups that may have rates of their own."
     own = set(unwrap(net).backbone.parameters())
-    return [[p for p in net.parameters() if p.requires_grad and (p in own) == inside] for inside in (True, False)]
+    groups = [[p for p in net.parameters() if p.requires_grad and (p in own) == inside] for inside in (True, False)]
+    return [group for group in groups if group]
 
 def ranking_learner(net:AttributeNet, train:Crops, valid:Crops, order:BatchOrder, place:Path, loss, # place: the run; loss: from `attribute_loss`
                     tolerance:float, workers:int=0, ema:float=0., bf16:bool=False, live:bool=False, checkpoint:int=0,
@@ -75,7 +76,7 @@ def ranking_learner(net:AttributeNet, train:Crops, valid:Crops, order:BatchOrder
     loaders = DataLoaders(DataLoader(train, bs=local, n=order.steps*local, get_idxs=order, num_workers=workers, pin_memory=device.type == "cuda"),
                           DataLoader(valid, bs=order.batch, num_workers=workers), device=device) # a loss of pairs depends on the batch
     names = lambda rows: [list(train.images.rows[train.index[i]][:2]) for i in rows]
-    callbacks = [ToUnit(), TellEpoch(), GradientClip(1.), StopAtNaN(place/f"nan_batch_{world.rank}.json", names), Checkpoint(place/"pretraining"/"state.safetensors", checkpoint, world.rank)]
+    callbacks = [ToUnit(), TellEpoch(), BnFreeze(), GradientClip(1.), StopAtNaN(place/f"nan_batch_{world.rank}.json", names), Checkpoint(place/"pretraining"/"state.safetensors", checkpoint, world.rank)]
     if bf16: callbacks.append(MixedPrecision("bf16"))
     if ema: callbacks.append(MovingAverage(ema))
     if world.size > 1: callbacks.append(Distribute(world))
@@ -129,7 +130,7 @@ def pretrain(run:str=EMBEDDED, # run directory
              epochs:int=8, # passes over the labels
              batch:int=32, # crops in a batch, of all processes together: all its pairs are ranked
              rate:float=2e-3, # highest learning rate of the one-cycle schedule
-             share:float=1., # of that rate, at which the backbone learns: a small one keeps more of what its start knows
+             share:float=1., # of that rate, at which the backbone learns: a small one keeps more of what its start knows, 0 all of it
              loss:str="margin", # margin, logistic, fidelity, l1 or mse
              margin:float=1., # of the margin ranking loss
              tolerance:float=.02, # pairs of ranks nearer than this are left out
@@ -170,11 +171,12 @@ def _train(settings, folder, place, world): # network on the CPU, name of the da
     order = BatchOrder(len(parts["train"]), o.batch, o.seed, parts["train"].labels.numpy() if o.spread else None, rank=world.rank, size=world.size)
     seed_all("pretrain", o.seed) # here, because loaders draw as well
     net = build_network(o.backbone, o.embedding, o.start).to(world.device)
+    if not o.share: net.backbone.requires_grad_(False) # BnFreeze keeps its normalizations' statistics
     if world.size > 1: net = share_norms(net, world.device)
     if use_gpu(o.compiled, world.device): net.backbone.compile()
     learner = ranking_learner(net, parts["train"], parts["valid"], order, place, criterion, o.tolerance, o.workers, o.ema, use_gpu(o.bf16, world.device), o.live, o.checkpoint, world)
     try:
-        with learner.no_bar(), learner.no_logging(): learner.fit_one_cycle(o.epochs, slice(o.share*o.rate, o.rate))
+        with learner.no_bar(), learner.no_logging(): learner.fit_one_cycle(o.epochs, slice(o.share*o.rate, o.rate) if o.share else o.rate)
     except AttiqaError as error: raise _stop_in_one_line(error) from None
     calibrate(net, predict(net, parts["train_whole"], workers=o.workers).to(world.device), parts["train_whole"].labels.to(world.device))
     return net.cpu(), name, held_out_figures(net, parts["whole"], o.tolerance, o.workers)

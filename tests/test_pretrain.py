@@ -2,13 +2,13 @@
 import json, os, pickle, signal, subprocess, sys, time
 import numpy as np, pandas as pd, pytest, torch
 from safetensors.torch import load_file
-from attiqa.core import ATTRIBUTES, AttiqaError, generator, write_json, write_parquet
+from attiqa.core import ATTRIBUTES, AttiqaError, generator, seed_all, write_json, write_parquet
 from attiqa.crops import BatchOrder, LabelledImages
 from attiqa.distort import MECHANISMS, apply_recipe
 from attiqa.images import crop_center, embedded_source, package_photograph, to_tensor
 from attiqa.labelling import pixel_hash
 from attiqa.model import load_model
-from attiqa.pretrain import pretrain
+from attiqa.pretrain import build_network, pretrain
 from attiqa.pseudolabels import variant_recipe
 from attiqa.training import read_words
 from conftest import ROOT
@@ -44,7 +44,7 @@ def undisturbed(labelled, tmp_path_factory):
 KILLER = """
 import json, os, signal, sys
 import attiqa.training as training
-from attiqa.pretrain import pretrain
+from attiqa.pretrain import build_network, pretrain
 where, options = sys.argv[1], json.loads(sys.argv[2])
 def die(): os.kill(os.getpid(), signal.SIGKILL)
 kind, number = where.split(":")
@@ -239,3 +239,16 @@ def test_presets_are_parameters_of_the_stage():
     files = sorted((ROOT/"nbs"/"presets").glob("*.yaml"))
     assert {"paper.yaml", "photos.yaml"} <= {f.name for f in files}
     for file in files: stage_settings(read_words(["-f", str(file)]), set(), pretrain)
+
+def test_a_backbone_learns_at_its_share_of_the_rate(labelled, tmp_path):
+    def moved(share): # largest change of the backbone's weights and statistics, and of the heads'
+        path = pretrain(run=str(tmp_path/str(share)), labels=str(labelled), share=share, **SMALL)
+        after = load_model(path).state_dict()
+        seed_all("pretrain", 0)
+        before = build_network("resnet10t", 4, "").state_dict()
+        change = lambda part: max((after[k].float() - before[k].half().float()).abs().max().item() for k in before if k.startswith(part) and before[k].ndim > 1)
+        still = all(torch.equal(after[k], before[k]) for k in before if k.startswith("backbone") and "running" in k)
+        return change("backbone"), change("heads"), still
+    (none, heads, still), (little, _, _), (full, _, _) = moved(0.), moved(.05), moved(1.)
+    assert none == 0 and still and heads > 0
+    assert 0 < little < full/3
