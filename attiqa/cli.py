@@ -463,7 +463,7 @@ def main(words:list[str]|None=None # of the command line; None takes the process
         code = app(words, prog_name="attiqa", standalone_mode=False) or 0
         sys.stdout.flush()
     except AttiqaError as error: code = say(error) or 2
-    except UsageError as error: code = say(f"{' '.join(error.format_message().split())} See: attiqa score --help") or 2
+    except UsageError as error: code = say(f"{' '.join(error.format_message().split())} See: {error.ctx.command_path if error.ctx else 'attiqa'} --help") or 2
     except (KeyboardInterrupt, typer.Abort): code = 130
     except OSError as error:
         _without_output()
