@@ -380,7 +380,7 @@ def expected_loss(predicted:tuple, clean:torch.Tensor, undo:torch.Tensor, *seen:
     return -(share*won.clamp(min=-LOSS)).mean() + 3*trust + .1*undo_loss(predicted, clean, undo)
 
 # %% ../nbs/09_enhance.ipynb #e411afc4
-SPARED = .05 # dB that clean photographs may lose on average
+SPARED = .02 # dB that clean photographs may lose on average
 
 @torch.no_grad()
 def least_caution(net:Knobs, photos:Sequence[torch.Tensor], views:int=2)->float: # (3, H, W) of bytes; views of each, log-odds
