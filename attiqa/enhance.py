@@ -23,7 +23,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from sklearn.covariance import LedoitWolf
 from torchvision.io import decode_jpeg, encode_jpeg
 from torchvision.transforms.functional import gaussian_blur
-from .core import EMBEDDED, WEIGHTS, AttiqaError, atomic, generator, read_json, record, run_path, seed_all, write_json, write_parquet
+from .core import EMBEDDED, WEIGHTS, AttiqaError, atomic, generator, record, run_path, seed_all, write_json, write_parquet
 from .distort import apply_recipe, luma
 from .features import brisque_features
 from .images import MAX_PIXELS, ORIENTATION, PHOTOGRAPHS, ImageSource, find_images, open_source, package_photograph, to_image, to_tensor
@@ -42,8 +42,8 @@ __all__ = ['EDITS', 'NAMES', 'LOW', 'HIGH', 'THUMB', 'POWER', 'NOISE', 'LEVELS',
            'expected_loss', 'least_caution', 'describe', 'random_views', 'Reward', 'change', 'direct_loss',
            'policy_loss', 'Keep', 'Still', 'Halt', 'fit', 'spoil', 'statistics_distance', 'measures', 'judge',
            'summary', 'enhance_image', 'describe_knobs', 'open_kept', 'enhance_any', 'enhance_file', 'plan',
-           'good_photos', 'copy_of', 'Lesson', 'teach', 'begin', 'follow', 'reward_runs', 'sheet_of', 'write_judged',
-           'train_enhancer']
+           'good_photos', 'copy_of', 'Lesson', 'teach', 'left_by', 'begin', 'follow', 'reward_runs', 'sheet_of',
+           'write_judged', 'train_enhancer']
 
 # %% ../nbs/09_enhance.ipynb #bc3464d7
 @dataclass(frozen=True)
@@ -708,13 +708,19 @@ def teach(lesson:Lesson, net:nn.Module, pairs:Pairs, valid:Pairs, rounds:int)->p
     logs = [fit(net, loss, pairs, valid, epochs, 4*lesson.batch, RATE) for loss, epochs in stages]
     return pd.concat([logs[0], *(log[1:].assign(epoch=log.epoch[1:] + stages[0][1]) for log in logs[1:])])
 
+def left_by(file:Path, card:dict)->nn.Module|None: # None where nothing fits
+    "The network that an earlier run with the same card left."
+    try: net = load_enhancer(file)
+    except AttiqaError: return None
+    return net if all(net.card.get(key) == value for key, value in card.items()) else None
+
 def begin(lesson:Lesson, examples:int, rounds:int, # see `train_enhancer`
           folder:Path, card:dict)->tuple[dict, dict]: # nets and logs by name
     "The networks of knobs and of pixels, taught by pairs, or read where an earlier run with the same card left them."
     nets, logs, pairs = {}, {}, None
     for name, kind in dict(pairs=Knobs, pixels=Pixels).items():
         file = folder/f"{name}.safetensors"
-        if not (file.is_file() and read_json(file.with_suffix(".json")).get("lesson") == card["lesson"]):
+        if not left_by(file, card):
             pairs = pairs or [Pairs(photos, count, part, lesson.seed) for photos, count, part in ((lesson.photos, examples, "taught"), (lesson.aside, max(lesson.batch, examples//40), "aside"))]
             seed_all("weights", name, lesson.seed)
             net = kind()

@@ -109,6 +109,13 @@ def test_untrained_edits_nothing_and_files_are_whole(kind, photos, tmp_path):
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(AttiqaError, match="not a whole safetensors"): e.load_enhancer(path)
 
+def test_only_a_network_of_the_same_lesson_is_gone_on_from(tmp_path):
+    card = dict(source="a", lesson=dict(rounds=2))
+    path = e.save_enhancer(e.Knobs().eval(), tmp_path/"a.safetensors", card)
+    assert e.left_by(path, card) is not None and e.left_by(path, card | dict(source="b")) is None
+    path.write_bytes(path.read_bytes()[:-10])
+    assert e.left_by(path, card) is None and e.left_by(tmp_path/"none.safetensors", card) is None
+
 def test_another_model_is_no_enhancer():
     with pytest.raises(AttiqaError, match="no enhancer of this kit"): e.load_enhancer(WEIGHTS/"attiqa-mini.safetensors")
 
