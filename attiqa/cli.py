@@ -4,7 +4,7 @@
 
 # %% ../nbs/10a_cli.ipynb #6c744c34
 from __future__ import annotations
-import csv, glob, io, json, math, os, sys
+import csv, glob, io, json, math, os, sys, warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -390,7 +390,8 @@ Examples:
   attiqa enhance holiday better --force      over what is there
   attiqa enhance photo.jpg better.jpg --strength .5
 
-Resolution, format, EXIF and colour profile are kept; the picture is turned upright. The exit code is 0, or 1 where a file could
+Resolution, format, EXIF and colour profile are kept; an edited picture is turned upright. What the network is not sure to
+better is left as it is and copied byte for byte. The exit code is 0, or 1 where a file could
 not be edited or is there already, 2 for a wrong argument."""
 
 @app.command("enhance", help=ENHANCE)
@@ -399,6 +400,7 @@ def enhance_command(source:Annotated[str, typer.Argument(metavar="IN", help="An 
                     force:Annotated[bool, typer.Option("--force", help="Write over files that are there.")]=False,
                     strength:Annotated[float, typer.Option(min=0, max=1, help="Share of every edit.")]=1.,
                     model:Annotated[str, typer.Option(metavar="PATH", help="An enhancer's safetensors file.")]="attiqa-enhancer"):
+    warnings.filterwarnings("ignore", category=FutureWarning, module="torch") # of a library's own import, nothing that the user can mend
     from attiqa.enhance import describe_knobs, enhance_file, load_enhancer, plan
     pairs, net, failed = plan(source, out), load_enhancer(model), 0
     for file, place in pairs:
@@ -463,7 +465,7 @@ def main(words:list[str]|None=None # of the command line; None takes the process
         code = app(words, prog_name="attiqa", standalone_mode=False) or 0
         sys.stdout.flush()
     except AttiqaError as error: code = say(error) or 2
-    except UsageError as error: code = say(f"{' '.join(error.format_message().split())} See: attiqa score --help") or 2
+    except UsageError as error: code = say(f"{' '.join(error.format_message().split())} See: {error.ctx.command_path if error.ctx else 'attiqa'} --help") or 2
     except (KeyboardInterrupt, typer.Abort): code = 130
     except OSError as error:
         _without_output()

@@ -4,10 +4,11 @@
 
 # %% ../nbs/09_enhance.ipynb #dcf28d07
 from __future__ import annotations
-import json
+import json, shutil
 from copy import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 import numpy as np, pandas as pd, torch, torch.nn as nn, torch.nn.functional as F
 from fastai.callback.core import Callback
@@ -31,15 +32,18 @@ from .model import fill, moments, read_tensors
 from .score import MINI, Scorer
 
 # %% auto #0
-__all__ = ['EDITS', 'NAMES', 'LOW', 'HIGH', 'THUMB', 'POWER', 'NOISE', 'LEVELS', 'FINE', 'SAMPLE', 'PATCH', 'KINDS', 'ENHANCER',
-           'JPEG', 'FAULTS', 'TEXTURES', 'SIDE', 'HELD', 'WATCHED', 'WAYS', 'RECIPES', 'MEASURES', 'ROWS', 'HALO',
-           'KEPT', 'TRAINED', 'Edit', 'to_values', 'tone', 'pivot', 'grade', 'denoise', 'sharpen', 'edit', 'spreads',
-           'look', 'look_at', 'Knobs', 'Pixels', 'save_enhancer', 'load_enhancer', 'stored', 'worsen', 'Crops',
-           'read_photos', 'photo_sets', 'decibels', 'gain', 'undo_loss', 'gain_loss', 'describe', 'random_views',
-           'Reward', 'change', 'direct_loss', 'policy_loss', 'Keep', 'Halt', 'fit', 'spoil', 'statistics_distance',
-           'measures', 'judge', 'summary', 'enhance_image', 'describe_knobs', 'open_kept', 'enhance_any',
-           'enhance_file', 'plan', 'good_photos', 'copy_of', 'Lesson', 'teach', 'follow', 'begin', 'reward_runs',
-           'sheet_of', 'write_judged', 'train_enhancer']
+__all__ = ['EDITS', 'NAMES', 'LOW', 'HIGH', 'THUMB', 'POWER', 'NOISE', 'LEVELS', 'FINE', 'CHANNELS', 'SPREADS', 'NUMBERS',
+           'SAMPLE', 'PATCH', 'STEEP', 'KINDS', 'ENHANCER', 'JPEG', 'FAULTS', 'TEXTURES', 'OFTEN', 'CHANCES', 'SIDE',
+           'HELD', 'TILE', 'GRID', 'LOSS', 'LEAST', 'SPARED', 'WATCHED', 'WAYS', 'RECIPES', 'MEASURES', 'ROWS', 'HALO',
+           'KEPT', 'RATE', 'FROM_PAIRS', 'TRAINED', 'Edit', 'to_values', 'tone', 'pivot', 'grade', 'variance',
+           'amount_for', 'denoise', 'sharpen', 'edit', 'quantiles', 'spreads', 'look', 'look_at', 'Knobs', 'Pixels',
+           'save_enhancer', 'load_enhancer', 'stored', 'worsen', 'view', 'Crops', 'read_photos', 'photo_sets',
+           'tile_places', 'cut', 'to_bytes', 'Pairs', 'OnTiles', 'decibels', 'gains', 'gain', 'undo_loss',
+           'expected_loss', 'least_caution', 'describe', 'random_views', 'Reward', 'change', 'direct_loss',
+           'policy_loss', 'Keep', 'Still', 'Halt', 'fit', 'spoil', 'statistics_distance', 'measures', 'judge',
+           'summary', 'enhance_image', 'describe_knobs', 'open_kept', 'enhance_any', 'enhance_file', 'plan',
+           'good_photos', 'copy_of', 'Lesson', 'teach', 'left_by', 'begin', 'follow', 'reward_runs', 'sheet_of',
+           'write_judged', 'train_enhancer']
 
 # %% ../nbs/09_enhance.ipynb #bc3464d7
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class Edit:
 
 EDITS = (Edit("exposure", -2, 2, "stops"), Edit("gamma", -.8, .8, "stops of the curve's middle"), Edit("contrast", -1.5, 1.5, "log2 of the slope"),
          Edit("saturation", -1.5, 1.5, "log2 of the gain"), Edit("warmth", -.5, .5, "stops of red against blue"), Edit("tint", -.3, .3, "stops of magenta"),
-         Edit("denoise", 0, 1, "of the largest variance"), Edit("sharpen", 0, 1, "gain of the detail"))
+         Edit("denoise", 0, 1, "nearly in standard deviations of noise"), Edit("sharpen", 0, 1, "gain of the detail"))
 NAMES = tuple(edit.name for edit in EDITS)
 LOW, HIGH = (torch.tensor([getattr(edit, end) for edit in EDITS], dtype=torch.float32) for end in ("low", "high"))
 
@@ -89,12 +93,19 @@ def grade(x:torch.Tensor, values:torch.Tensor, middle:torch.Tensor # of `pivot`
 # %% ../nbs/09_enhance.ipynb #6ab1f99b
 NOISE = .08 # standard deviation that the largest denoising takes for noise
 
+def variance(amount:torch.Tensor)->torch.Tensor: # of denoising, in [0, 1]; of the noise
+    "Nearly the amount squared, so that the knob goes with the standard deviation; but with a gradient at 0."
+    return (amount*amount + .1*amount)/1.1*NOISE**2
+
+def amount_for(std:float)->float: # the other way
+    return min(1., (1.1*(std/NOISE)**2 + .0025)**.5 - .05)
+
 def _box(x): return F.avg_pool2d(x, 5, 1, 2, count_include_pad=False)
 
 def denoise(x:torch.Tensor, amount:torch.Tensor # (B, 1, 1, 1) in [0, 1]
            )->torch.Tensor:
     "Wiener's filter: towards the local mean where the local variance is small against the noise's."
-    mean, noise = _box(x), amount*NOISE**2
+    mean, noise = _box(x), variance(amount)
     spread = (_box(x*x) - mean*mean).clamp(min=0)
     return x + (mean - x)*noise/(spread + noise + 1e-4)
 
@@ -114,26 +125,37 @@ def edit(x:torch.Tensor, # (B, 3, H, W) in [0, 1]
 # %% ../nbs/09_enhance.ipynb #5e9315f5
 LEVELS = torch.tensor([0, .005, .01, .02, .05, .1, .2, .35, .5, .65, .8, .9, .95, .98, .99, .995, 1]) # quantiles of the pixels
 FINE = torch.tensor([.1, .25, .5, .75, .9, .97]) # quantiles of the detail
+CHANNELS = ("luma", "top", "bottom", "chroma", "saturation") # of a pixel: the largest and smallest channel, their difference, that over the largest
+SPREADS = 2*len(CHANNELS)*len(LEVELS) + len(FINE)
+NUMBERS = SPREADS + 6 # of `look`
+
+def quantiles(x:torch.Tensor, # (B, C, N)
+              levels:torch.Tensor # (Q,) in [0, 1]
+             )->torch.Tensor: # (B, C, Q)
+    "The nearest order statistics: one sort, no interpolation."
+    return x.sort(2).values[:, :, (levels*(x.shape[2] - 1)).round().long()]
 
 def spreads(sample:torch.Tensor, # (B, 3, h, w): pixels of the picture as they are
             patch:torch.Tensor # (B, 3, h, w): a part of it at native resolution
-           )->torch.Tensor: # (B, 4*17 + 6 + 4*17)
-    "Quantiles of luma, of the largest and smallest channel, of their difference; of the detail; and logarithms, in which light adds."
+           )->torch.Tensor: # (B, SPREADS)
+    "Quantiles of CHANNELS, their logarithms, in which light adds, and those of the detail."
     top, bottom = sample.amax(1), sample.amin(1)
-    channels = torch.stack([luma(sample)[:, 0], top, bottom, top - bottom], 1).flatten(2)
+    channels = torch.stack([luma(sample)[:, 0], top, bottom, top - bottom, (top - bottom)/(top + .05)], 1).flatten(2)
     grey = luma(patch)
-    detail = (grey - F.avg_pool2d(grey, 3, 1, 1, count_include_pad=False)).abs().flatten(1)
-    found = torch.quantile(channels, LEVELS.to(channels), dim=2).permute(1, 0, 2).flatten(1)
-    return torch.cat([found, torch.quantile(detail, FINE.to(detail), dim=1).T.add(1e-3).log(), found.add(.02).log()], 1)
+    detail = (grey - F.avg_pool2d(grey, 3, 1, 1, count_include_pad=False)).abs().flatten(2)
+    found = quantiles(channels, LEVELS).flatten(1)
+    return torch.cat([found, found.add(.02).log(), quantiles(detail, FINE)[:, 0].add(1e-3).log()], 1)
 
+# %% ../nbs/09_enhance.ipynb #df28d281
 SAMPLE = 48 # pixels a side of those that are taken as they are
 PATCH = 96 # pixels a side of the middle in which detail is looked at
 
 def look(x:torch.Tensor # (B, 3, H, W) in [0, 1]
-        )->tuple[torch.Tensor, torch.Tensor]: # thumbnails (B, 3, 64, 64), numbers (B, 142)
+        )->tuple[torch.Tensor, torch.Tensor]: # thumbnails (B, 3, 64, 64), numbers (B, NUMBERS)
     "What the network reads of pictures in memory."
     top, left = (max(0, (n - PATCH)//2) for n in x.shape[2:])
-    return F.adaptive_avg_pool2d(x, THUMB), spreads(F.interpolate(x, (SAMPLE, SAMPLE)), x[..., top:top + PATCH, left:left + PATCH])
+    numbers = spreads(F.interpolate(x, (SAMPLE, SAMPLE)), x[..., top:top + PATCH, left:left + PATCH])
+    return F.adaptive_avg_pool2d(x, THUMB), torch.cat([numbers, x.amin((2, 3)), x.amax((2, 3))], 1)
 
 def look_at(image:Image.Image # RGB, of any size
            )->tuple[torch.Tensor, torch.Tensor]: # as `look`, of one
@@ -141,25 +163,35 @@ def look_at(image:Image.Image # RGB, of any size
     left, top = (max(0, (n - PATCH)//2) for n in image.size)
     patch = image.crop((left, top, min(left + PATCH, image.width), min(top + PATCH, image.height)))
     small, sample = image.resize((THUMB, THUMB), Image.Resampling.BOX), image.resize((SAMPLE, SAMPLE), Image.Resampling.NEAREST)
-    return to_tensor(small)[None], spreads(to_tensor(sample)[None], to_tensor(patch)[None])
+    ends = torch.tensor(image.getextrema()).T.flatten()[None]/255
+    return to_tensor(small)[None], torch.cat([spreads(to_tensor(sample)[None], to_tensor(patch)[None]), ends], 1)
 
 # %% ../nbs/09_enhance.ipynb #53f2f3cd
+STEEP = 8 # how steeply trust falls about the caution, where it must have a gradient
+
 class Knobs(nn.Module):
-    "Thumbnail and numbers to the knobs of the editor; about 40,000 weights."
+    "Thumbnail and numbers to the knobs of the editor."
     kind = "knobs"
-    def __init__(self, reach:float=1.): # reach: 1 keeps the bounds of EDITS, more stretches them
+    def __init__(self, reach:float=1., # 1 keeps the bounds of EDITS, more stretches them
+                 caution:float=0.): # log-odds above which it must be sure that its edit helps
         super().__init__()
-        widths, numbers = (3, 12, 16, 24, 32), 8*len(LEVELS) + len(FINE)
-        self.eye = nn.Sequential(*(layer for a, b in zip(widths, widths[1:]) for layer in (nn.Conv2d(a, b, 3, 2, 1), nn.GELU())))
-        self.scale, self.settings, self.card = nn.BatchNorm1d(numbers), dict(kind=self.kind, reach=reach), {}
-        self.mind = nn.Sequential(nn.Linear(2*widths[-1] + numbers, 96), nn.GELU(), nn.Linear(96, 64), nn.GELU(), nn.Linear(64, 2*len(EDITS)))
+        widths = (3, 32, 64, 96, 128)
+        layers = (layer for a, b in zip(widths, widths[1:]) for layer in (nn.Conv2d(a, b, 3, 2, 1, bias=False), nn.BatchNorm2d(b), nn.GELU()))
+        self.eye, self.scale = nn.Sequential(nn.AvgPool2d(2), *layers), nn.BatchNorm1d(NUMBERS)
+        self.mind = nn.Sequential(nn.Linear(2*widths[-1] + NUMBERS, 128), nn.GELU(), nn.Linear(128, 64), nn.GELU(), nn.Linear(64, 2*len(EDITS) + 1))
         self.spread = nn.Parameter(torch.full((len(EDITS),), -2.)) # log of the policy's standard deviation
+        self.settings, self.card = dict(kind=self.kind, reach=reach, caution=caution), {}
         nn.init.zeros_(self.mind[-1].weight), nn.init.zeros_(self.mind[-1].bias)
 
-    def decide(self, small, numbers)->torch.Tensor: # (B, 8) in (-1, 1)
-        turn, gate = self.mind(torch.cat([moments([self.eye((small - .5)/.25)]), self.scale(numbers)], 1)).chunk(2, 1)
-        return torch.tanh(turn)*torch.sigmoid(gate)
+    def weigh(self, small, numbers)->tuple: # unit (B, 8) in (-1, 1); log-odds (B,) that the edit helps
+        turn, gate, sure = self.mind(torch.cat([moments([self.eye((small - .5)/.25)]), self.scale(numbers)], 1)).split([len(EDITS), len(EDITS), 1], 1)
+        return torch.tanh(turn)*torch.sigmoid(gate), sure[:, 0]
 
+    def hold(self, unit, sure)->torch.Tensor: # unit (B, 8): all or nothing; in training in proportion, which has a gradient
+        ahead = sure - self.settings["caution"]
+        return unit*(torch.sigmoid(STEEP*ahead) if self.training else ahead > 0)[:, None]
+
+    def decide(self, small, numbers)->torch.Tensor: return self.hold(*self.weigh(small, numbers)) # (B, 8) in (-1, 1)
     def values(self, unit)->torch.Tensor: return to_values(unit)*self.settings["reach"] # (B, 8) in the edits' units
     def forward(self, x:torch.Tensor)->tuple: # unit (B, 8), edited pictures
         unit = self.decide(*look(x))
@@ -169,9 +201,9 @@ class Knobs(nn.Module):
 class Pixels(nn.Module):
     "A residual network: every pixel changed by at most a tenth, times `reach`."
     kind = "pixels"
-    def __init__(self, reach:float=1.):
+    def __init__(self, reach:float=1., caution:float=0.): # it has no doubts
         super().__init__()
-        self.settings, self.card = dict(kind=self.kind, reach=reach), {}
+        self.settings, self.card = dict(kind=self.kind, reach=reach, caution=caution), {}
         self.net = nn.Sequential(nn.Conv2d(6, 16, 3, padding=1), nn.GELU(), nn.Conv2d(16, 16, 3, padding=1), nn.GELU(), nn.Conv2d(16, 3, 3, padding=1))
         nn.init.zeros_(self.net[-1].weight), nn.init.zeros_(self.net[-1].bias)
 
@@ -203,7 +235,7 @@ def load_enhancer(name:str|Path=ENHANCER # the shipped one, or a safetensors fil
     tensors, card = read_tensors(path)
     built = card.get("enhancer") or {}
     if built.get("kind") not in KINDS or card.get("edits") != list(NAMES): raise AttiqaError(f"{path}: a safetensors file, but no enhancer of this kit")
-    with torch.random.fork_rng(devices=[]): net = KINDS[built["kind"]](float(built.get("reach", 1)))
+    with torch.random.fork_rng(devices=[]): net = KINDS[built["kind"]](float(built.get("reach", 1)), float(built.get("caution", 0)))
     fill(net, tensors, path, f"an enhancer of {built['kind']}")
     net.card = card
     return net.eval().requires_grad_(False)
@@ -213,6 +245,8 @@ JPEG = 90 # quality at which every picture is stored
 FAULTS = dict(under=(0, -2., -.4), over=(0, .3, 1.3), dark=(1, -.8, -.2), pale=(1, .15, .6), flat=(2, -2., -.3), harsh=(2, .15, .5), faded=(3, -2., -.3),
               gaudy=(3, .15, .7), warm=(4, .08, .4), cold=(4, -.4, -.08), tinted=(5, -.25, .25)) # knob, lowest and highest value
 TEXTURES = dict(noise=(.008, .06), blur=(.4, 1.2)) # standard deviations; in pixels for blur
+OFTEN = dict(under=2, over=2, flat=2, faded=4, noise=1.5) # how often a fault is drawn against one that is not named
+CHANCES = np.array([OFTEN.get(name, 1) for name in (*FAULTS, *TEXTURES)], dtype=float)
 
 def stored(x:torch.Tensor # (3, H, W) in [0, 1]
           )->torch.Tensor: # what comes back from the file
@@ -224,7 +258,7 @@ def worsen(x:torch.Tensor, # (3, H, W) in [0, 1]
     "A random fault, or none."
     values, texture = torch.zeros(1, len(EDITS)), {}
     if rng.random() < clean: return stored(x), values[0]
-    for name in rng.choice([*FAULTS, *TEXTURES], 1 if rng.random() < .75 else 2, replace=False):
+    for name in rng.choice([*FAULTS, *TEXTURES], 1 if rng.random() < .75 else 2, replace=False, p=CHANCES/CHANCES.sum()):
         draw = lambda low, high: float(rng.uniform(low, high))
         if name in TEXTURES: texture[name] = draw(*TEXTURES[name])
         else: values[0, FAULTS[name][0]] = draw(*FAULTS[name][1:])
@@ -232,12 +266,22 @@ def worsen(x:torch.Tensor, # (3, H, W) in [0, 1]
     y = grade(y, values, pivot(F.adaptive_avg_pool2d(y, THUMB), values)) if values.any() else y
     if "noise" in texture: y = y + texture["noise"]*torch.from_numpy(rng.standard_normal(y.shape, dtype=np.float32))
     undo = (values/torch.where(values > 0, LOW, HIGH).abs().clamp(min=1e-6)).neg().clamp(-1, 1)[0]
-    undo[6], undo[7] = min(1., (texture.get("noise", 0)/NOISE)**2), min(1., texture.get("blur", 0))
+    undo[6], undo[7] = amount_for(texture.get("noise", 0)), min(1., texture.get("blur", 0))
     return stored(y[0]), undo
 
 # %% ../nbs/09_enhance.ipynb #465c9cf0
+def view(photo:torch.Tensor, # (3, H, W) of bytes
+         rng:np.random.Generator, square:bool=False)->torch.Tensor: # (3, h, w) in [0, 1]
+    "60 to 100 % of each side, at native resolution, mirrored half of the time."
+    height, width = photo.shape[1:] if not square else [min(photo.shape[1:])]*2
+    part = rng.uniform(.6, 1, 1 if square else 2)
+    h, w = int(height*part[0]), int(width*part[-1])
+    top, left = int(rng.integers(photo.shape[1] - h + 1)), int(rng.integers(photo.shape[2] - w + 1))
+    x = photo[:, top:top + h, left:left + w].float().div(255)
+    return x.flip(-1) if rng.random() < .5 else x
+
 class Crops:
-    "Random crops of photographs held in memory, mirrored half of the time: (made worse, as it was, what undoes it)."
+    "Square views of photographs held in memory, shrunk to one size: (made worse, as it was, what undoes it)."
     def __init__(self, photos:Sequence[torch.Tensor], # (3, H, W) of bytes
                  size:int, count:int, # pixels a side; crops in an epoch
                  *parts:str|int, # names the draws
@@ -249,10 +293,8 @@ class Crops:
         if i >= self.count: raise IndexError(i) # ends a loop
         self.drawn += 1
         rng = generator("crops", *self.parts, i if self.fixed else self.drawn)
-        x = self.photos[i % len(self.photos) if self.fixed else int(rng.integers(len(self.photos)))]
-        top, left = (int(rng.integers(0, n - self.size + 1)) for n in x.shape[1:])
-        x = x[:, top:top + self.size, left:left + self.size].float().div(255)
-        if rng.random() < .5: x = x.flip(-1)
+        x = view(self.photos[int(rng.integers(len(self.photos)))], rng, square=True)
+        x = F.interpolate(x[None], (self.size, self.size), mode="bilinear", antialias=True, align_corners=False)[0].clamp(0, 1)
         worse, undo = worsen(x, rng, self.clean)
         return worse, x, undo
 
@@ -277,28 +319,93 @@ def photo_sets(source:str, held:int # photographs to judge by, of a source that 
     return tuple(ImageSource("embedded", keys, package_photograph) for keys in (list(HELD), rest))
 
 # %% ../nbs/09_enhance.ipynb #a2521070
+TILE, GRID = 16, 3 # pixels a side; tiles a side of the picture
+
+def tile_places(size:Sequence[int], rng:np.random.Generator)->list[tuple[int, int]]: # of (H, W) in pixels; top and left of each tile
+    "One at random in each cell of the grid."
+    cells = rng.random((GRID, GRID, 2))
+    return [tuple(int(((i, j)[a] + (cells[i, j, a]))*(size[a] - TILE)/GRID) for a in (0, 1)) for i in range(GRID) for j in range(GRID)]
+
+def cut(x:torch.Tensor, # (3, H, W)
+        places:Sequence[tuple[int, int]])->torch.Tensor: # (9, 3, 16, 16)
+    return torch.stack([x[:, top:top + TILE, left:left + TILE] for top, left in places])
+
+def to_bytes(x:torch.Tensor)->torch.Tensor: return x.clamp(0, 1).mul(255).round().byte() # from [0, 1]
+
+class Pairs:
+    "Examples, made once: thumbnail, numbers, tiles; tiles of the original, what undoes the fault."
+    def __init__(self, photos:Sequence[torch.Tensor], count:int, *parts:str|int): # (3, H, W) of bytes; examples; names of the draws
+        self.rows = [self.made(photos, generator("pairs", *parts, i)) for i in range(count)]
+    def made(self, photos, rng):
+        x = view(photos[int(rng.integers(len(photos)))], rng)
+        worse, undo = worsen(x, rng)
+        (small, numbers), places = look(worse[None]), tile_places(x.shape[1:], rng)
+        return to_bytes(small[0]), numbers[0], to_bytes(cut(worse, places)), to_bytes(cut(x, places)), undo
+    def __len__(self): return len(self.rows)
+    def __getitem__(self, i:int): return tuple(v.float().div(255) if v.dtype == torch.uint8 else v for v in self.rows[i])
+
+# %% ../nbs/09_enhance.ipynb #61318c57
+class OnTiles(nn.Module):
+    "A network as it is taught by pairs: it reads the picture and edits the tiles."
+    def __init__(self, net:nn.Module): super().__init__(); self.net = net
+    def forward(self, small, numbers, tiles)->tuple: # tiles (B, T, 3, h, w); unit (B, 8), log-odds (B,), edited tiles
+        net, flat = self.net, tiles.flatten(0, 1)
+        def each(v): return v.repeat_interleave(tiles.shape[1], 0)
+        if net.kind == "pixels": return small.new_zeros(len(small), 0), small.new_full([len(small)], 9.), net.change(flat, each(small)).view_as(tiles)
+        unit, sure = net.weigh(small, numbers)
+        values = net.values(unit if self.training else net.hold(unit, sure))
+        return unit, sure, edit(flat, each(values), each(pivot(small, values))).view_as(tiles)
+
 def decibels(x:torch.Tensor, y:torch.Tensor)->torch.Tensor: # (B,): minus PSNR; an error below 50 dB counts no more
-    return 10*torch.log10((x - y).square().mean((1, 2, 3)) + 1e-5)
+    return 10*torch.log10((x - y).square().flatten(1).mean(1) + 1e-5)
 
-def gain(predicted:tuple, clean:torch.Tensor, undo:torch.Tensor, worse:torch.Tensor)->torch.Tensor: # scalar, dB
+def gains(predicted:tuple, clean:torch.Tensor, worse:torch.Tensor)->torch.Tensor: # (B,), dB; pictures or tiles
     "PSNR won by the edit."
-    return (decibels(worse, clean) - decibels(predicted[1], clean)).mean()
+    return decibels(worse, clean) - decibels(predicted[-1], clean)
 
-def undo_loss(predicted:tuple, clean:torch.Tensor, undo:torch.Tensor, worse:torch.Tensor)->torch.Tensor:
-    "Squared error of the knobs; of the pixels where there are none."
-    return 30*(predicted[0] - undo).square().mean() if predicted[0].numel() else 100*(predicted[1] - clean).square().mean()
+def gain(predicted, clean, undo, *seen)->torch.Tensor: return gains(predicted, clean, seen[-1]).mean() # scalar, dB
 
-def gain_loss(predicted:tuple, clean:torch.Tensor, undo:torch.Tensor, worse:torch.Tensor)->torch.Tensor: return -gain(predicted, clean, undo, worse)
+# %% ../nbs/09_enhance.ipynb #ec12a865
+LOSS, LEAST = 12, .1 # dB: what an edit can lose in training, more would drown the others; and what it must win to have helped
+
+def undo_loss(predicted:tuple, clean:torch.Tensor, undo:torch.Tensor, *seen:torch.Tensor)->torch.Tensor:
+    "Squared error of the knobs; 0 where there are none."
+    return 30*(predicted[0] - undo[:, :predicted[0].shape[1]]).square().sum(1).mean()/len(EDITS)
+
+def expected_loss(predicted:tuple, clean:torch.Tensor, undo:torch.Tensor, *seen:torch.Tensor)->torch.Tensor:
+    "Minus the gain in dB as it is expected; and the log-odds learn whether there is one."
+    won = gains(predicted, clean, seen[-1])
+    share = torch.sigmoid(predicted[1]).detach() + .1 # edits are learned before they are trusted
+    trust = F.binary_cross_entropy_with_logits(predicted[1], (won > LEAST).float())
+    return -(share*won.clamp(min=-LOSS)).mean() + 3*trust + .1*undo_loss(predicted, clean, undo)
+
+# %% ../nbs/09_enhance.ipynb #e411afc4
+SPARED = .02 # dB that clean photographs may lose on average
+
+@torch.no_grad()
+def least_caution(net:Knobs, photos:Sequence[torch.Tensor], views:int=2)->float: # (3, H, W) of bytes; views of each, log-odds
+    "Found on clean photographs; the network must be in evaluation mode."
+    sure, lost = [0.], []
+    for number in range(views*len(photos)):
+        x = view(photos[number % len(photos)], generator("caution", number))
+        y = stored(x)
+        unit, odds = net.weigh(*look(y[None]))
+        edited = to_bytes(edit(y[None], net.values(unit))).float().div(255)
+        sure.append(float(odds)); lost.append(-float(gains((edited,), x[None], y[None])))
+    sure, lost = np.array(sure), np.array([0., *lost])
+    return float(min(c for c in sure if c >= 0 and np.sum(lost*(sure > c)) <= SPARED*len(lost)))
 
 # %% ../nbs/09_enhance.ipynb #d0860639
-WATCHED = (5, 8, 11, 56, 59, 62, 69, 71) # of `spreads`: luma's and colour's low, middle and high quantiles, detail
+WATCHED = [CHANNELS.index(name)*len(LEVELS) + int((LEVELS - level).abs().argmin()) for name, level in
+           (("luma", .05), ("luma", .5), ("luma", .95), ("chroma", .5), ("chroma", .8), ("chroma", .98))]
+WATCHED += [SPREADS - len(FINE) + i for i in (1, 3)] # of `spreads`: low, middle and high luma and chroma; detail
 
 def describe(net:torch.nn.Module, # an AttributeNet
              x:torch.Tensor # (B, 3, H, W)
             )->tuple[torch.Tensor, torch.Tensor]: # quality (B,), features (B, 5 + 8)
     "What the reward is made of."
     attributes, quality = net.scores(x)
-    return quality, torch.cat([torch.logit(attributes, eps=1e-4), spreads(x, x)[:, WATCHED]], 1)
+    return quality, torch.cat([torch.logit(attributes, eps=1e-4), spreads(F.interpolate(x, (SAMPLE, SAMPLE)), x)[:, WATCHED]], 1)
 
 def random_views(x:torch.Tensor, count:int)->Iterator[torch.Tensor]: # three quarters a side; the whole where count is 0
     side = [n*3//4 for n in x.shape[2:]]
@@ -369,6 +476,12 @@ class Keep(Callback):
     "The loss is told the input, too."
     def before_batch(self): self.learn.yb = (*self.yb, *self.xb)
 
+class Still(Callback):
+    "Normalizations stay as they are: batches of a reward are too small for them."
+    def before_train(self):
+        for module in self.model.modules():
+            if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)): module.eval()
+
 class Halt(EarlyStoppingCallback):
     "Stop by the gain, and go back to where it was largest; the weights before training count."
     def __init__(self, before:float, patience:int): super().__init__(monitor="gain", comp=np.greater, patience=patience); self.before_value = before
@@ -379,25 +492,27 @@ class Halt(EarlyStoppingCallback):
         if self.new_best: self.keep()
     def after_fit(self): self.model.load_state_dict(self.kept)
 
-def fit(net:nn.Module, loss:Callable, train:Crops, valid:Crops, epochs:int, batch:int, rate:float,
-        reward:Reward, patience:int=0, # epochs without gain; 0 never stops
-        cycle:bool=False # one-cycle schedule
-       )->pd.DataFrame: # a row an epoch, before training too: epoch, gain (dB), quality, naturalness, change
+# %% ../nbs/09_enhance.ipynb #48f7487e
+def fit(net:nn.Module, loss:Callable, train:Sequence, valid:Sequence, epochs:int, batch:int, rate:float, # Pairs or Crops
+        reward:Reward|None=None, # without one the network is taught by Pairs
+        patience:int=0)->pd.DataFrame: # epochs without gain, 0 never stops; a row an epoch, before training too: gain (dB), quality, naturalness, change
     "Train with fastai; the network ends in evaluation mode."
-    def quality(p, *_): return reward.parts(p[1])[0].mean()
-    def naturalness(p, *_): return reward.parts(p[1])[1].mean()
+    parts = lru_cache(maxsize=1)(reward.parts) if reward else None # once a batch, not once a metric
+    def quality(p, *_): return parts(p[1])[0].mean()
+    def naturalness(p, *_): return parts(p[1])[1].mean()
     def changed(p, clean, undo, worse): return change(p[1], worse).mean()
-    loaders = DataLoaders(DataLoader(train, bs=batch), DataLoader(valid, bs=batch))
-    loaders.n_inp = 1
-    def taught(predicted, *targets): return loss(predicted, *targets) if torch.is_grad_enabled() else predicted[1].new_zeros(()) # only in training
-    learner = Learner(loaders, net, taught, metrics=[gain, quality, naturalness, changed], cbs=[Keep()], wd=.01)
+    def taught(predicted, *targets): return loss(predicted, *targets) if torch.is_grad_enabled() else predicted[-1].new_zeros(()) # only in training
+    loaders = DataLoaders(DataLoader(train, bs=batch, shuffle=not reward), DataLoader(valid, bs=batch))
+    loaders.n_inp = 1 if reward else 3
+    metrics = [gain, quality, naturalness, changed] if reward else [gain]
+    learner = Learner(loaders, net if reward else OnTiles(net), taught, metrics=metrics, cbs=[Keep(), *[Still()]*bool(reward)], wd=.02)
     with learner.no_bar(), learner.no_logging():
         first = [float(v) for v in learner.validate()[1:]]
         cbs = [GradientClip(1.), *[Halt(first[0], patience)]*bool(patience)]
-        (learner.fit_one_cycle if cycle else learner.fit)(epochs, rate, cbs=cbs)
+        (learner.fit if reward else learner.fit_one_cycle)(epochs, rate, cbs=cbs)
     net.eval()
     rows = [first, *(row[2:] for row in learner.recorder.values)]
-    return pd.DataFrame(rows, columns=["gain", "quality", "naturalness", "change"]).rename_axis("epoch").reset_index()
+    return pd.DataFrame(rows, columns=["gain", "quality", "naturalness", "change"][:len(metrics)]).rename_axis("epoch").reset_index()
 
 # %% ../nbs/09_enhance.ipynb #83f1f972
 RECIPES = {"clean": (None, 0, 0), "under-exposure": ("under_exposure", .05, .3), "over-exposure": ("over_exposure", .018, .345), "low contrast": ("linear_contrast", .25, .75),
@@ -426,32 +541,40 @@ def measures(x:torch.Tensor, clean:torch.Tensor, # (3, H, W)
     return dict(psnr=peak_signal_noise_ratio(b, a, data_range=1), ssim=structural_similarity(b, a, channel_axis=2, data_range=1),
                 gmsd=float(multi_scale_gmsd(x[None], clean[None], chromatic=True)), niqe=niqe(x), quality=scorer.measure(x).quality)
 
+# %% ../nbs/09_enhance.ipynb #11a46dcb
 @torch.no_grad()
 def judge(nets:dict[str, nn.Module], photos:Sequence[torch.Tensor], # by name; (3, H, W) of bytes
           niqe:Callable, scorer:Scorer)->pd.DataFrame: # a row a photograph, recipe and net ('' is unedited)
-    "Everything, measured."
+    "Everything, measured; a picture that was left alone is not measured again."
     rows = []
     for number, photo in enumerate(photos):
         clean = photo.float().div(255)
         for recipe in RECIPES:
             worse = spoil(clean, recipe, number)
-            pictures = {"": worse} | {name: net.eval()(worse[None])[1][0] for name, net in nets.items()}
-            rows += [dict(net=name, recipe=recipe, photo=number, **measures(to_tensor(to_image(x)), clean, niqe, scorer)) for name, x in pictures.items()]
+            before = measures(worse, clean, niqe, scorer)
+            rows.append(dict(net="", recipe=recipe, photo=number, edited=False, **before))
+            for name, net in nets.items():
+                x = to_tensor(to_image(net.eval()(worse[None])[1][0]))
+                edited = not torch.equal(x, worse)
+                rows.append(dict(net=name, recipe=recipe, photo=number, edited=edited, **(measures(x, clean, niqe, scorer) if edited else before)))
     return pd.DataFrame(rows)
 
 # %% ../nbs/09_enhance.ipynb #edee848f
 MEASURES = ("psnr", "ssim", "gmsd", "niqe", "quality")
 
 def summary(judged:pd.DataFrame # of `judge`
-           )->pd.DataFrame: # a row a net and recipe; PSNR before, mean gain of each measure, interval of the first
-    "Mean change by the edit, with the 95 % bootstrap interval over photographs of PSNR's."
-    wide = judged.set_index(["net", "recipe", "photo"])[list(MEASURES)]
+           )->pd.DataFrame: # a row a net and recipe: PSNR before, share of pictures edited, gain of each measure with its interval
+    "Mean change by the edit, with 95 % bootstrap intervals over photographs."
+    wide = judged.set_index(["net", "recipe", "photo"])
     before, rows = wide.loc[""], []
     for name in (n for n in judged.net.unique() if n):
         for recipe in judged.recipe.unique():
-            won = wide.loc[name].loc[recipe] - before.loc[recipe]
-            low, high = bootstrap_interval(np.mean, won.psnr.to_numpy())
-            rows.append(dict(net=name, recipe=recipe, photos=len(won), before=before.loc[recipe].psnr.mean(), **won.mean(), low=low, high=high))
+            after = wide.loc[name].loc[recipe]
+            row = dict(net=name, recipe=recipe, photos=len(after), before=before.loc[recipe].psnr.mean(), edited=after.edited.mean())
+            for measure in MEASURES:
+                won = (after[measure] - before.loc[recipe][measure]).to_numpy()
+                row |= {measure: won.mean()} | dict(zip((f"{measure}_low", f"{measure}_high"), bootstrap_interval(np.mean, won)))
+            rows.append(row)
     return pd.DataFrame(rows)
 
 # %% ../nbs/09_enhance.ipynb #1970a040
@@ -475,7 +598,7 @@ def enhance_image(image:Image.Image, # RGB, upright
 
 def describe_knobs(values:dict)->str: # one line
     "What was done, for a person."
-    return ", ".join(f"{e.name} {values[e.name]:+.2f}" for e in EDITS if values and abs(values[e.name]) >= .005) or ("pixels" if not values else "nothing")
+    return ", ".join(f"{e.name} {values[e.name]:+.2f}" for e in EDITS if values and abs(values[e.name]) >= .005) or ("pixels" if not values else "next to nothing" if any(values.values()) else "left as it is")
 
 # %% ../nbs/09_enhance.ipynb #849970cb
 KEPT = {"JPEG": ("RGB", "L"), "PNG": ("RGB", "RGBA", "L", "LA"), "TIFF": ("RGB", "RGBA", "L", "LA"), "WEBP": ("RGB", "RGBA"), "BMP": ("RGB", "L")} # formats and modes that are edited
@@ -532,7 +655,9 @@ def enhance_file(path:str|Path, out:str|Path, net:nn.Module, force:bool=False, #
     if out.suffix.lower() not in {e for e, form in Image.registered_extensions().items() if form == keep["format"]}:
         raise AttiqaError(f"is {keep['format']}, which is kept; {out.name} is named otherwise")
     done, values = enhance_any(image, net, strength)
-    with atomic(out) as part: done.save(part, **keep)
+    with atomic(out) as part:
+        if values and not any(values.values()): shutil.copyfile(path, part) # left alone: not even stored again
+        else: done.save(part, **keep)
     return values
 
 # %% ../nbs/09_enhance.ipynb #2e281d2e
@@ -556,60 +681,78 @@ def good_photos(photos:Sequence[torch.Tensor], size:int, seed:int)->torch.Tensor
     "Clean crops, as files are."
     return torch.stack([x for x, *_ in Crops(photos, size, max(96, min(400, len(photos))), "good", seed, fixed=True, clean=1.)])
 
-def copy_of(net:nn.Module, reach:float=1.)->nn.Module: # to go on from
+def copy_of(net:nn.Module, **settings)->nn.Module: # reach, caution; to go on from
     "The same weights."
-    made = KINDS[net.kind](reach)
+    made = KINDS[net.kind](**dict(reach=net.settings["reach"], caution=net.settings["caution"]) | settings)
     made.load_state_dict(net.state_dict())
     return made
 
 @dataclass(frozen=True)
 class Lesson:
-    "Everything that trainings share."
+    "What all trainings share."
     photos: Sequence # to learn from
-    aside: Sequence # to stop by
-    reward: Reward
-    size: int
+    aside: Sequence # to stop by, and to find the caution by
+    size: int # of crops
     batch: int
     seed: int
     def crops(self, count, *parts)->Crops: return Crops(self.photos, self.size, count, *parts, self.seed)
-    def valid(self)->Crops: return Crops(self.aside, self.size, 3*self.batch, "aside", self.seed, fixed=True)
+    def valid(self)->Crops: return Crops(self.aside, self.size, 4*self.batch, "aside", self.seed, fixed=True)
 
 # %% ../nbs/09_enhance.ipynb #a71d1f44
-def teach(lesson:Lesson, net:nn.Module, epochs:int, steps:int, rate:float)->pd.DataFrame: # steps an epoch; see `fit`
-    "By pairs, without a reward."
-    seed_all("start", net.kind, lesson.seed)
-    logs = []
-    for loss, share, size in ((undo_loss, 1, 4*steps//3), (gain_loss, .5, 2*steps//3)):
-        logs.append(fit(net, loss, lesson.crops(size*lesson.batch, loss.__name__, net.kind), lesson.valid(), epochs, lesson.batch, rate*share, lesson.reward, cycle=True))
-    return pd.concat([logs[0], logs[1][1:].assign(epoch=lambda t: t.epoch + epochs)])
+RATE = 2e-3 # of learning, at its highest
 
-def follow(lesson:Lesson, net:nn.Module, way:str, # in WAYS
-           epochs:int, steps:int, rate:float, seed:int, guarded:bool=True, fidelity:float=1., natural:float=1.)->pd.DataFrame: # see `fit`
-    "By the reward, guarded or by the score alone."
-    seed_all("follow", way, seed)
-    reward = lesson.reward.having(natural if guarded else 0., 2 if guarded else 0)
-    loss, batch = WAYS[way](net, reward, fidelity if guarded else 0.), max(4, lesson.batch//2)
-    return fit(net, loss, lesson.crops(steps*batch, "follow", way, seed), lesson.valid(), epochs, batch, rate, reward, 3 if guarded else 0)
+def teach(lesson:Lesson, net:nn.Module, pairs:Pairs, valid:Pairs, rounds:int)->pd.DataFrame: # times through the pairs; see `fit`
+    "By pairs, without a reward: a third of the rounds by the knobs, if there are any, the others by the expected gain."
+    seed_all("pairs", net.kind, lesson.seed)
+    stages = [(undo_loss, -(-rounds//3))]*(net.kind == "knobs") + [(expected_loss, rounds - rounds//3)]
+    logs = [fit(net, loss, pairs, valid, epochs, 4*lesson.batch, RATE) for loss, epochs in stages]
+    return pd.concat([logs[0], *(log[1:].assign(epoch=log.epoch[1:] + stages[0][1]) for log in logs[1:])])
 
-# %% ../nbs/09_enhance.ipynb #22836b2d
-def begin(lesson:Lesson, steps:int)->tuple[dict, dict]: # nets and logs by name
-    "The networks of knobs and of pixels, taught by pairs."
-    seed_all("weights", lesson.seed)
-    nets, logs = dict(pairs=Knobs(), pixels=Pixels()), {}
-    for name, share in (("pairs", 1), ("pixels", 12)): logs[name, 0] = teach(lesson, nets[name], 2, max(1, steps//4//share), 3e-3)
+def left_by(file:Path, card:dict)->nn.Module|None: # None where nothing fits
+    "The network that an earlier run with the same card left."
+    try: net = load_enhancer(file)
+    except AttiqaError: return None
+    return net if all(net.card.get(key) == value for key, value in card.items()) else None
+
+def begin(lesson:Lesson, examples:int, rounds:int, # see `train_enhancer`
+          folder:Path, card:dict)->tuple[dict, dict]: # nets and logs by name
+    "The networks of knobs and of pixels, taught by pairs, or read where an earlier run with the same card left them."
+    nets, logs, pairs = {}, {}, None
+    for name, kind in dict(pairs=Knobs, pixels=Pixels).items():
+        file = folder/f"{name}.safetensors"
+        if not left_by(file, card):
+            pairs = pairs or [Pairs(photos, count, part, lesson.seed) for photos, count, part in ((lesson.photos, examples, "taught"), (lesson.aside, max(lesson.batch, examples//40), "aside"))]
+            seed_all("weights", name, lesson.seed)
+            net = kind()
+            log = teach(lesson, net, *pairs, rounds if name == "pairs" else max(1, rounds//6))
+            with atomic(file.with_suffix(".csv")) as part: log.to_csv(part, index=False)
+            net = load_enhancer(save_enhancer(net, file.with_suffix(".part.safetensors"), {})) # in 16 bits, as it will be used
+            if name == "pairs": net.settings["caution"] = round(least_caution(net, lesson.aside), 4)
+            save_enhancer(net, file, card | dict(trained=TRAINED[name]))
+            for part in folder.glob("*.part.*"): part.unlink()
+        nets[name], logs[name, 0] = load_enhancer(file), pd.read_csv(file.with_suffix(".csv"))
     return nets, logs
 
-def reward_runs(lesson:Lesson, start:nn.Module, steps:int, seeds:int, fidelity:float, natural:float)->tuple[dict, dict]: # as `begin`
-    "Both ways, from the pairs' network and from none, over seeds; and the score alone."
-    nets, logs, runs = {}, {}, [(way, begun) for way in WAYS for begun in (True, False)]
-    for way, begun in runs:
-        for seed in range(seeds):
+# %% ../nbs/09_enhance.ipynb #22836b2d
+def follow(lesson:Lesson, net:nn.Module, way:str, # in WAYS
+           reward:Reward, epochs:int, steps:int, rate:float, seed:int, fidelity:float, patience:int)->pd.DataFrame: # steps an epoch; see `fit`
+    "By the reward; without its guards where all of them are 0."
+    seed_all("follow", way, seed)
+    batch = max(4, lesson.batch//2)
+    return fit(net, WAYS[way](net, reward, fidelity), lesson.crops(steps*batch, "follow", way, seed), lesson.valid(), epochs, batch, rate, reward, patience)
+
+def reward_runs(lesson:Lesson, start:nn.Module, reward:Reward, steps:int, seeds:int, fidelity:float)->tuple[dict, dict]: # as `begin`
+    "Both ways, from the pairs' network and from none, over seeds; and both by the score alone."
+    nets, logs, epochs = {}, {}, 4
+    for way in WAYS:
+        for begun, seed in [(begun, seed) for begun in (True, False) for seed in range(seeds)]:
             seed_all("new", seed)
             name, net = way if begun else f"{way} from nothing", copy_of(start) if begun else Knobs()
-            logs[name, seed] = follow(lesson, net, way, 4, max(1, steps//4), 1e-3 if begun else 4e-3, seed, True, fidelity, natural)
+            more, rate, patience = (1, 3e-4, 3) if begun else (3, 2e-3, epochs) # who begins at nothing loses first: not stopped, but taken back to the best
+            logs[name, seed] = follow(lesson, net, way, reward, epochs, max(1, more*steps//epochs), rate, seed, fidelity, patience)
             if seed == 0: nets[name] = net
-    nets["score alone"] = copy_of(start, 2.)
-    logs["score alone", 0] = follow(lesson, nets["score alone"], "direct", 4, max(1, steps//2), 2e-3, 0, False)
+        name, net = f"score alone, {way}", copy_of(start, reach=2., caution=0.)
+        logs[name, 0], nets[name] = follow(lesson, net, way, reward.having(0., 0), epochs, max(1, 2*steps//epochs), 2e-3, 0, 0., 0), net
     return nets, logs
 
 # %% ../nbs/09_enhance.ipynb #1336ba2f
@@ -636,46 +779,46 @@ def write_judged(folder:Path, nets:dict, logs:dict, held:Sequence[torch.Tensor],
     curves = pd.concat([log.assign(net=name, seed=seed) for (name, seed), log in logs.items()])
     for name, frame in dict(table=(table := summary(judged)), curves=curves).items():
         with atomic(folder/f"{name}.csv") as part: frame.round(6).to_csv(part, index=False)
-    shown = {name: nets[name] for name in ("pairs", "direct", "score alone")}
+    shown = {name: nets[name] for name in ("pairs", "direct", "score alone, direct")}
     with atomic(folder/"sheet.jpg") as part: sheet_of(shown, held[:2]).save(part, quality=88)
     return table
 
 # %% ../nbs/09_enhance.ipynb #74c94a96
-TRAINED = dict(pairs="by pairs", pixels="by pairs", direct="by pairs, then by the reward's own gradient", policy="by pairs, then by policy gradient") # for the card
+FROM_PAIRS = {"direct": "by pairs, then by the reward's own gradient", "policy": "by pairs, then by policy gradient"}
+TRAINED = dict(pairs="by pairs", pixels="by pairs") | FROM_PAIRS # for the card
 
 def train_enhancer(run:str=EMBEDDED, # run directory
                    source:str="embedded", # photographs: what `open_source` takes; 'embedded' are the package's own
                    count:int=0, # photographs to learn from, 0 for all
                    held:int=200, # photographs of a source that are kept for judging
                    judged:int=0, # of them, that are judged; 0 for all
-                   size:int=64, # pixels a side of a training crop
-                   batch:int=16, # pictures; half as many with a reward
-                   start_steps:int=96, # by pairs
-                   reward_steps:int=12, # by the reward, each way and seed
+                   size:int=96, # pixels a side of a crop that the reward sees
+                   batch:int=16, # crops of the reward, by twos; pairs are taught by four times as many
+                   examples:int=1536, # by pairs
+                   rounds:int=4, # times through them
+                   reward_steps:int=12, # by the reward, each way and seed; three times as many from nothing, twice by the score alone
                    seeds:int=2, # of the reward trainings
                    fidelity:float=1., # weight of the mean absolute change
                    natural:float=1., # weight of naturalness
-                   choose:str="direct", # the network that is written: pairs, direct, policy, pixels
+                   choose:str="pairs", # the network that is written: pairs, direct, policy, pixels
                    model:str=MINI, # the scorer
                    seed:int=0)->Path: # the folder of the results
     "Train by pairs and by reward, both ways; judge; write the chosen enhancer."
     settings, folder = dict(locals()), run_path(run)/"enhance"
-    if choose not in ("pairs", "pixels", *WAYS): raise AttiqaError(f"choose is {choose!r}; it is one of pairs, pixels, {', '.join(WAYS)}")
+    if choose not in TRAINED: raise AttiqaError(f"choose is {choose!r}; it is one of {', '.join(TRAINED)}")
     if seeds < 1: raise AttiqaError(f"seeds is {seeds}; give 1 or more")
     to_judge, to_learn = photo_sets(source, held)
-    photos = read_photos(to_learn.take(count, "enhance", seed) if count else to_learn)
-    aside = max(1, len(photos)//12) if source != "embedded" else 1
-    good, scorer = good_photos(photos[aside:], size, seed), Scorer(model, "cpu")
-    lesson = Lesson(photos[aside:], photos[:aside], Reward(scorer, good), size, batch, seed)
-    nets, logs = begin(lesson, start_steps)
-    card = dict(name=ENHANCER, source=Path(source).name, photographs=len(lesson.photos))
-    keep = lambda some: [save_enhancer(net.eval(), folder/"networks"/f"{name}.safetensors", card | dict(trained=TRAINED.get(name, name))) for name, net in some.items()]
-    keep(nets)
-    more, curves = reward_runs(lesson, nets["pairs"], reward_steps, seeds, fidelity, natural)
-    keep(more)
-    nets, logs = nets | more, logs | curves
-    save_enhancer(nets[choose], folder/f"{ENHANCER}.safetensors", card | dict(trained=TRAINED.get(choose, choose)))
+    if count: to_learn = to_learn.take(count, "enhance", seed)
+    aside, photos = (read_photos(part) for part in to_learn.split(max(1, len(to_learn.keys)//6), "aside", seed))
+    lesson = Lesson(photos, aside, size, batch, seed)
+    card = dict(name=ENHANCER, source=Path(source).name, photographs=len(photos), lesson=dict(count=count, held=held, batch=batch, examples=examples, rounds=rounds, seed=seed))
+    nets, logs = begin(lesson, examples, rounds, folder/"networks", card)
+    good, scorer = good_photos(lesson.photos, size, seed), Scorer(model, "cpu")
+    more, curves = reward_runs(lesson, nets["pairs"], Reward(scorer, good, natural), reward_steps, seeds, fidelity)
+    for name, net in more.items(): save_enhancer(net, folder/"networks"/f"{name.replace(', ', '-').replace(' ', '-')}.safetensors", card | dict(trained=FROM_PAIRS.get(name, name)))
+    nets = nets | more
+    save_enhancer(nets[choose], folder/f"{ENHANCER}.safetensors", card | dict(trained=TRAINED[choose]))
     shown = read_photos(to_judge.take(judged, "judged", seed) if judged else to_judge)
-    table = write_judged(folder, nets, logs, shown, list(good), scorer)
-    record(run, "enhance", settings, photographs=len(photos), judged=len(shown), gain={r.recipe: round(r.psnr, 3) for r in table[table.net == choose].itertuples()})
+    table = write_judged(folder, nets, logs | curves, shown, list(good), scorer)
+    record(run, "enhance", settings, photographs=len(photos), aside=len(aside), judged=len(shown), gain={r.recipe: round(r.psnr, 3) for r in table[table.net == choose].itertuples()})
     return folder

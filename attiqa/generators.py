@@ -18,11 +18,12 @@ from .metrics import krcc, srcc
 from .score import MINI, Scorer
 
 # %% auto #0
-__all__ = ['TABLES', 'SCENES', 'SIDE', 'PATCH', 'QUALITIES', 'CAPACITIES', 'FAMILIES', 'read_folders', 'read_comparison',
+__all__ = ['TABLES', 'RATED', 'SCENES', 'SIDE', 'PATCH', 'QUALITIES', 'CAPACITIES', 'FAMILIES', 'read_folders', 'read_comparison',
            'score_comparison', 'prompt_matrix', 'is_matched', 'findings', 'prompt_weights', 'drawn_means', 'wins',
-           'win_rates', 'bradley_terry', 'leaderboard', 'order_curve', 'enough_prompts', 'rating_agreement',
-           'to_markdown', 'plot_leaderboard', 'contact_sheet', 'prompt_picture', 'codecs', 'to_patches', 'from_patches',
-           'decoders', 'write_family', 'known_order', 'stability', 'write_results', 'rank', 'rank_generators']
+           'win_rates', 'bradley_terry', 'leaderboard', 'order_curve', 'enough_prompts', 'rated_pictures',
+           'rating_agreement', 'to_markdown', 'plot_leaderboard', 'contact_sheet', 'prompt_picture', 'codecs',
+           'to_patches', 'from_patches', 'decoders', 'write_family', 'known_order', 'stability', 'agreement',
+           'write_results', 'rank', 'rank_generators']
 
 # %% ../nbs/08_generators.ipynb #4755aa7b
 TABLES = {".csv": lambda path: pd.read_csv(path, dtype=dict(image=str, generator=str, prompt=str)), ".parquet": pd.read_parquet} # readers by suffix
@@ -42,17 +43,24 @@ def read_folders(folders:Sequence[str|Path] # one a generator
     return pd.DataFrame(rows, columns=["image", "generator", "prompt"])
 
 # %% ../nbs/08_generators.ipynb #e1f213bf
+def _ratings(column, path): # as numbers; empty cells are NaN
+    numbers = pd.to_numeric(column, errors="coerce")
+    if (wrong := numbers.isna() & column.notna()).any(): raise AttiqaError(f"{path}: row {int(wrong.to_numpy().argmax())} has the rating {column[wrong].iloc[0]!r}; ratings are numbers or empty")
+    return numbers
+
 def read_comparison(path:str|Path # .csv or .parquet, images relative to it; or a folder with a folder a generator
                    )->pd.DataFrame: # columns image, generator, prompt, and rating where it is there
     "A comparison from one place."
     path = Path(path).expanduser()
     if path.is_dir(): return read_folders(sorted(f for f in path.iterdir() if f.is_dir() and not f.name.startswith(".")) or [path])
     if path.suffix not in TABLES or not path.is_file(): raise AttiqaError(f"{path}: is neither a folder nor a table ({', '.join(TABLES)})")
-    table = TABLES[path.suffix](path)
+    try: table = TABLES[path.suffix](path)
+    except (ValueError, OSError) as error: raise AttiqaError(f"{path}: is no readable {path.suffix} table ({' '.join(str(error).split())[:100]})") from None
     for column in ("image", "generator", "prompt"):
         if column not in table: raise AttiqaError(f"{path}: has no column {column!r}; it has {', '.join(map(str, table))}")
         if table[column].isna().any(): raise AttiqaError(f"{path}: row {int(table[column].isna().to_numpy().argmax())} has no {column}")
     table = table.astype(dict(image=str, generator=str, prompt=str))
+    if "rating" in table: table = table.assign(rating=_ratings(table.rating, path))
     return table.assign(image=[str(path.parent/image) for image in table.image])
 
 # %% ../nbs/08_generators.ipynb #904fd2e2
@@ -85,6 +93,10 @@ def _mismatches(matrix):
     if left < 2: yield "fewer than 2 prompts are answered by all: means are over each generator's own pictures, and there are no win rates"
     elif left < len(matrix): yield f"the leaderboard is over the {left} prompts that all generators answered"
 
+def _repeats(scored):
+    for name, group in scored[scored.content != ""].groupby("generator", sort=False):
+        if again := int(group.content.duplicated().sum()): yield f"{name} has {again} pictures more than once, byte for byte"
+
 def _copies(scored):
     held = {name: set(group.content) - {""} for name, group in scored.groupby("generator", sort=False)}
     for a, b in combinations(held, 2):
@@ -95,7 +107,7 @@ def findings(scored:pd.DataFrame # of `score_comparison`
     "What is odd about a comparison."
     bad, sizes = scored[scored.error != ""], {}
     for name, group in scored[scored.error == ""].groupby("generator", sort=False): sizes[name] = _size_of(group.image.iloc[0])
-    lines = [*_mismatches(prompt_matrix(scored)), *_copies(scored)]
+    lines = [*_mismatches(prompt_matrix(scored)), *_repeats(scored), *_copies(scored)]
     lines += [f"{row.image}: {row.error}; left out" for row in bad.itertuples()]
     if len(set(sizes.values())) > 1: lines.append("pictures differ in size: " + ", ".join(f"{name} {w}x{h}" for name, (w, h) in sizes.items()))
     return lines
@@ -140,7 +152,7 @@ def bradley_terry(won:np.ndarray, # (generators, generators) prompts won; the di
 
 # %% ../nbs/08_generators.ipynb #5715d5f6
 def _interval(values, name): # (draws, G) to two columns' values by name
-    low, high = np.quantile(values, [.025, .975], axis=0)
+    low, high = np.quantile(values, [.025, .975], axis=0) + 0. # no minus zero
     return {f"{name}_low": low, f"{name}_high": high}
 
 def _tied(matrix, means): # for each generator, those whose difference in mean has an interval with 0 in it
@@ -176,8 +188,9 @@ def leaderboard(scored:pd.DataFrame, # of `score_comparison`
 
 # %% ../nbs/08_generators.ipynb #14fdbd87
 def order_curve(matrix:pd.DataFrame, # prompts x generators
-                draws:int=500, seed:int=0)->pd.DataFrame: # columns prompts, in_order (share of draws)
+                draws:int=500, seed:int=0)->pd.DataFrame: # columns prompts, in_order (share of draws); no rows where one generator is all
     "How often so many prompts give the order that all of them give."
+    if matrix.shape[1] < 2: return pd.DataFrame(dict(prompts=[], in_order=[]))
     kept = matrix.dropna() if is_matched(matrix) else matrix
     order = np.argsort(-kept.mean().to_numpy(), kind="stable")
     most = int(kept.notna().sum().min())
@@ -193,11 +206,17 @@ def enough_prompts(curve:pd.DataFrame, # of `order_curve`
     return int(curve.prompts[first]) if first < len(curve) else None
 
 # %% ../nbs/08_generators.ipynb #a4aac3cd
+RATED = 3 # pictures with a score and a rating that agreement takes
+
+def rated_pictures(scored:pd.DataFrame # of `score_comparison`
+                  )->pd.DataFrame: # the rows with a score and a rating
+    return scored[(scored.error == "") & scored.rating.notna()]
+
 def rating_agreement(scored:pd.DataFrame, # with a column rating
                      draws:int=500, seed:int=0)->pd.DataFrame: # rows images, generators; columns n, SRCC, KRCC with 95 % intervals
     "Rank correlation of the quality score with people's ratings, over images and over generators' means."
-    rated = scored[(scored.error == "") & pd.to_numeric(scored.rating, errors="coerce").notna()].assign(rating=lambda t: t.rating.astype(float))
-    if len(rated) < 3: raise AttiqaError(f"{len(rated)} pictures have both a score and a rating; agreement needs 3")
+    rated = rated_pictures(scored)
+    if len(rated) < RATED: raise AttiqaError(f"{len(rated)} pictures have both a score and a rating; agreement needs {RATED}")
     means = lambda t: t.groupby("generator")[["quality", "rating"]].mean()
     rng, rows = generator("ratings", seed), []
     samples = [rated.iloc[rng.integers(len(rated), size=len(rated))] for _ in range(draws)]
@@ -235,6 +254,7 @@ def plot_leaderboard(board:pd.DataFrame, # of `leaderboard`
     middle.imshow(values, aspect="auto", cmap="viridis", vmin=0, vmax=1)
     for (i, j), value in np.ndenumerate(values): middle.text(j, i, f"{value:.2f}", ha="center", va="center", color="w" if value < .6 else "k", fontsize=8)
     middle.set(yticks=[], xticks=range(len(ATTRIBUTES))); middle.set_xticklabels(ATTRIBUTES, rotation=25, ha="right", fontsize=8)
+    if curve.empty: right.axis("off"); return figure
     right.plot(curve.prompts, curve.in_order, "o-", markersize=3); right.axhline(.95, color=".6", linestyle="--")
     right.set(xlabel="prompts", ylabel="draws in the final order", ylim=(0, 1.03), xscale="log")
     most = int(curve.prompts.max())
@@ -323,7 +343,15 @@ def known_order(family:str)->list[str]: # the best first
 def stability(curve:pd.DataFrame)->str: # of `order_curve`
     "One line for a report."
     enough = enough_prompts(curve)
+    if curve.empty: return "one generator: there is no order"
     return f"order stable from {enough} prompts on" if enough else f"order not stable with {int(curve.prompts.max())} prompts"
+
+def agreement(scored:pd.DataFrame)->list[str]: # of `score_comparison`; lines for a report, none without ratings
+    "How far people agree, in words."
+    if "rating" not in scored: return []
+    if len(rated := rated_pictures(scored)) < RATED: return [f"{len(rated)} pictures have both a score and a rating; agreement needs {RATED}"]
+    return [f"agreement with ratings over {row.n} {row.Index}: SRCC {row.SRCC:.3f} ({row.SRCC_low:.3f} to {row.SRCC_high:.3f}), KRCC {row.KRCC:.3f} ({row.KRCC_low:.3f} to {row.KRCC_high:.3f})"
+            for row in rating_agreement(scored).itertuples()]
 
 def write_results(folder:str|Path, # made
                   scored:pd.DataFrame, board:pd.DataFrame, curve:pd.DataFrame, lines:list[str]):
@@ -332,7 +360,7 @@ def write_results(folder:str|Path, # made
     write_parquet(folder/"images.parquet", scored)
     with atomic(folder/"leaderboard.csv") as part: board.to_csv(part, index=False)
     with atomic(folder/"leaderboard.md") as part: part.write_text(to_markdown(board) + "".join(f"\n- {line}" for line in notes) + "\n", encoding="utf-8")
-    if "rating" in scored:
+    if "rating" in scored and len(rated_pictures(scored)) >= RATED:
         with atomic(folder/"agreement.csv") as part: rating_agreement(scored).to_csv(part)
     with atomic(folder/"leaderboard.png") as part: plot_leaderboard(board, curve).savefig(part, dpi=150)
     with atomic(folder/"sheet.jpg") as part: contact_sheet(scored, board.generator).save(part, quality=90)
@@ -343,7 +371,7 @@ def rank(table:pd.DataFrame, # image, generator, prompt
     if table.empty: raise AttiqaError("there is no picture to rank")
     scored = score_comparison(table, scorer)
     board = leaderboard(scored, draws, seed)
-    return scored, board, order_curve(prompt_matrix(scored), draws, seed), findings(scored)
+    return scored, board, order_curve(prompt_matrix(scored), draws, seed), [*agreement(scored), *findings(scored)]
 
 # %% ../nbs/08_generators.ipynb #85901868
 def rank_generators(run:str=EMBEDDED, # run directory

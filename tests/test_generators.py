@@ -113,6 +113,10 @@ def test_a_folder_twice_is_reported(pictures, scorer):
     assert set(board.tied_with[:2]) == {"jpeg-95", "renamed"}
     with pytest.raises(AttiqaError, match="given twice"): g.read_folders([pictures/"jpeg-95", pictures/"jpeg-95"])
 
+def test_a_picture_that_is_there_twice_is_reported(pictures, scorer):
+    shutil.copy(pictures/"jpeg-08/000.png", pictures/"jpeg-08/001.png")
+    assert g.rank(g.read_comparison(pictures), scorer, 20)[3] == ["jpeg-08 has 1 pictures more than once, byte for byte"]
+
 def test_a_bad_picture_ends_nothing(pictures, scorer):
     (pictures/"jpeg-12/001.png").write_bytes(b"\x89PNG half")
     scored, board, _, lines = g.rank(g.read_comparison(pictures), scorer, 20)
@@ -136,6 +140,27 @@ def test_a_table_says_the_same_as_folders(pictures, tmp_path, scorer):
 def test_a_bad_table_is_one_line(tmp_path, text, reason):
     (tmp_path/"t.csv").write_text(text)
     with pytest.raises(AttiqaError, match=reason): g.read_comparison(tmp_path/"t.csv")
+
+@pytest.mark.parametrize("name, content", [("a.csv", b""), ("a.csv", "image,generator,prompt\n\u00df,a,b".encode("latin-1")), ("a.csv", b'image,generator\n"a'), ("a.parquet", b"none")])
+def test_a_file_that_is_no_table_is_one_line(tmp_path, capsys, name, content):
+    (tmp_path/name).write_bytes(content)
+    assert main(["rank", str(tmp_path/name)]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and f"is no readable .{name[2:]} table" in said
+
+def test_ratings_are_numbers(tmp_path):
+    (tmp_path/"t.csv").write_text("image,generator,prompt,rating\na,b,c,3\na,b,d,\na,b,e,good\n")
+    with pytest.raises(AttiqaError, match="row 2 has the rating 'good'"): g.read_comparison(tmp_path/"t.csv")
+
+def test_ratings_are_reported(pictures, tmp_path, capsys):
+    "On the terminal and in the files; with too few of them everything else is still written."
+    table = g.read_comparison(pictures)
+    for count in (len(table), 2):
+        table.assign(rating=[-row.Index if row.Index < count else None for row in table.itertuples()]).to_csv(tmp_path/"t.csv", index=False)
+        assert main(["rank", str(tmp_path/"t.csv"), "--out", str(tmp_path/f"out{count}")]) == 0
+        assert (tmp_path/f"out{count}/sheet.jpg").exists() and (tmp_path/f"out{count}/agreement.csv").exists() == (count > 2)
+        said = capsys.readouterr().err
+        assert ("agreement with ratings over 30 images: SRCC" in said) if count > 2 else ("2 pictures have both" in said)
 
 def test_agreement_with_ratings(random):
     quality = {name: random.normal(mean, .1, 30) for name, mean in dict(a=.8, b=.5, c=.3, d=.1).items()}
@@ -162,6 +187,11 @@ def test_command(pictures, tmp_path, capsys):
     (pictures/"jpeg-01/000.png").write_text("none")
     assert main(["rank", *folders]) == 1
     assert main(["rank", str(tmp_path/"nowhere"), folders[0]]) == 2 and "is no folder" in capsys.readouterr().err
+    assert main(["rank", "--nowhere"]) == 2 and "See: attiqa rank --help" in capsys.readouterr().err
+
+def test_one_generator_has_no_order(pictures, tmp_path, capsys):
+    assert main(["rank", str(pictures/"jpeg-95"), "--out", str(tmp_path/"out")]) == 0
+    assert "there is no order" in capsys.readouterr().err and (tmp_path/"out/leaderboard.png").exists()
 
 def test_the_notebook_runs_on_folders_and_refuses_a_wrong_name(papermill, run, pictures):
     done = papermill("08_generators", run=run, images=pictures)
