@@ -25,7 +25,7 @@ from torchvision.io import decode_jpeg, encode_jpeg
 from torchvision.transforms.functional import gaussian_blur
 from .core import EMBEDDED, WEIGHTS, AttiqaError, atomic, generator, record, run_path, seed_all, write_json, write_parquet
 from .distort import apply_recipe, luma
-from .features import brisque_features
+from .features import statistics_distance
 from .images import MAX_PIXELS, ORIENTATION, PHOTOGRAPHS, ImageSource, find_images, open_source, package_photograph, to_image, to_tensor
 from .metrics import bootstrap_interval
 from .model import fill, moments, read_tensors
@@ -40,10 +40,9 @@ __all__ = ['EDITS', 'NAMES', 'LOW', 'HIGH', 'THUMB', 'POWER', 'NOISE', 'LEVELS',
            'save_enhancer', 'load_enhancer', 'stored', 'worsen', 'view', 'Crops', 'read_photos', 'photo_sets',
            'tile_places', 'cut', 'to_bytes', 'Pairs', 'OnTiles', 'decibels', 'gains', 'gain', 'undo_loss',
            'expected_loss', 'least_caution', 'describe', 'random_views', 'Reward', 'change', 'direct_loss',
-           'policy_loss', 'Keep', 'Still', 'Halt', 'fit', 'spoil', 'statistics_distance', 'measures', 'judge',
-           'summary', 'enhance_image', 'describe_knobs', 'open_kept', 'enhance_any', 'enhance_file', 'plan',
-           'good_photos', 'copy_of', 'Lesson', 'teach', 'left_by', 'begin', 'follow', 'reward_runs', 'sheet_of',
-           'write_judged', 'train_enhancer']
+           'policy_loss', 'Keep', 'Still', 'Halt', 'fit', 'spoil', 'measures', 'judge', 'summary', 'enhance_image',
+           'describe_knobs', 'open_kept', 'enhance_any', 'enhance_file', 'plan', 'good_photos', 'copy_of', 'Lesson',
+           'teach', 'left_by', 'begin', 'follow', 'reward_runs', 'sheet_of', 'write_judged', 'train_enhancer']
 
 # %% ../nbs/09_enhance.ipynb #bc3464d7
 @dataclass(frozen=True)
@@ -526,13 +525,6 @@ def spoil(x:torch.Tensor, recipe:str, # (3, H, W); in RECIPES
     return stored(apply_recipe(x, [(how, amount)], *parts) if how else x)
 
 # %% ../nbs/09_enhance.ipynb #ea9da35a
-def statistics_distance(good:Sequence[torch.Tensor] # (3, H, W) each, clean
-                       )->Callable: # (3, H, W) to a number, lower is more natural
-    "Of NIQE's kind."
-    rows = torch.stack([brisque_features(x) for x in good]).double().numpy()
-    fitted = LedoitWolf().fit(rows/(spread := rows.std(0) + 1e-3))
-    return lambda x: float(np.sqrt(fitted.mahalanobis((brisque_features(x).double().numpy()/spread)[None])[0]/rows.shape[1]))
-
 def measures(x:torch.Tensor, clean:torch.Tensor, # (3, H, W)
              niqe:Callable, scorer:Scorer)->dict:
     "What a picture is judged by; `quality` is ours."
