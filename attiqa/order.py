@@ -20,14 +20,14 @@ from .features import weights_hash
 from .finetune import match_scale, thaw, today
 from .images import ImageSource, crop_center, open_source, to_tensor
 from .metrics import bootstrap_interval, d_test, ladder_srcc, p_test
-from .model import AttributeNet, load_model, read_tensors, save_model
+from .model import AttributeNet, folded, load_model, read_tensors, save_model
 from .pretrain import pretrain
 from .training import Checkpoint, LogFile, TellEpoch, claim_settings
 
 # %% auto #0
-__all__ = ['draw_chain', 'draw_view', 'Chains', 'chain_features', 'along', 'order_loss', 'apart_loss', 'network_loss', 'widened',
-           'ChainNet', 'ChainHeads', 'before_maps', 'Remember', 'order_learner', 'fit_heads_order', 'fit_network_order',
-           'ladder_qualities', 'order_tests', 'readable', 'kinds_tested', 'set_scale', 'learn_order']
+__all__ = ['draw_chain', 'draw_view', 'Chains', 'chain_features', 'along', 'order_loss', 'ChainHead', 'fit_order', 'apart_loss',
+           'network_loss', 'ChainNet', 'before_maps', 'Remember', 'fit_network_order', 'ladder_qualities',
+           'order_tests', 'readable', 'with_regressor', 'kinds_tested', 'learn_order']
 
 # %% ../nbs/05b_order.ipynb #42e3a0cd
 def draw_chain(names:list[str], # mechanisms to draw from
@@ -66,14 +66,14 @@ class Chains:
 # %% ../nbs/05b_order.ipynb #20d8c51f
 @torch.inference_mode()
 def chain_features(net:AttributeNet, data:Chains, folder:Path, # where they are kept, a file for fifty photographs
-                   shelf:int=50)->torch.Tensor: # (N, 1 + chains*rungs, width of the backbone's maps)
-    "What the backbone sees in all chains, read once."
+                   shelf:int=50)->torch.Tensor: # (N, 1 + chains*rungs, 5*embedding)
+    "Embeddings of all chains, read once."
     words = weights_hash(net, "chains"), data.size, data.chains, data.rungs, data.seed, *data.names, *data.source.keys
     folder, found = folder/f"{stable_seed(*words):016x}", []
     for start in range(0, len(data), shelf):
         file = folder/f"{start:05d}.safetensors"
         if not file.is_file():
-            rows = torch.stack([net.pooled(data[i]) for i in range(start, min(start + shelf, len(data)))])
+            rows = torch.stack([net.features(data[i]) for i in range(start, min(start + shelf, len(data)))])
             with atomic(file) as part: save_file(dict(features=rows), part)
         found.append(read_tensors(file)[0]["features"])
     return torch.cat(found)
@@ -92,6 +92,26 @@ def order_loss(values:torch.Tensor, # (B, 1 + chains*rungs), higher is better
     mild, strong = torch.triu_indices(rows.shape[2], rows.shape[2], 1)
     return F.softplus(rows[..., strong] - rows[..., mild]).mean()
 
+class ChainHead(torch.nn.Module):
+    "The regressor on the embeddings of chains, as fastai trains it."
+    def __init__(self, net:AttributeNet): super().__init__(); self.regressor = net.regressor
+    def forward(self, features): return self.regressor(features)[..., 0]
+
+def fit_order(net:AttributeNet, features:torch.Tensor, # (N, 1 + chains*rungs, 5*embedding)
+              chains:int, epochs:int, batch:int, rate:float): # batch: photographs
+    "Train a fresh regressor; the standardization of the features is folded into its weights."
+    for layer in net.regressor.requires_grad_(True):
+        if hasattr(layer, "reset_parameters"): layer.reset_parameters()
+    mean, std = features.flatten(0, 1).mean(0), features.flatten(0, 1).std(0).clamp(min=1e-4)
+    rows = [(one, torch.zeros(one.shape[0])) for one in (features - mean)/std]
+    loaders = DataLoaders(DataLoader(rows, bs=batch, shuffle=True, drop_last=len(rows) > batch), DataLoader(rows[:batch], bs=batch))
+    learner = Learner(loaders, ChainHead(net), loss_func=lambda values, _: order_loss(values, chains), wd=.01)
+    with learner.no_bar(), learner.no_logging(): learner.fit_one_cycle(epochs, rate)
+    with torch.no_grad():
+        first = net.regressor[0]
+        first.bias.sub_(first.weight @ (mean/std)); first.weight.div_(std)
+    net.eval()
+
 # %% ../nbs/05b_order.ipynb #a50f4b81
 def apart_loss(values:torch.Tensor # (B, 1 + chains*rungs), higher is better
               )->torch.Tensor: # scalar
@@ -106,22 +126,6 @@ def network_loss(predicted:tuple, # quality (B, V), scalars (B*V, 5)
     drift = ((scalars - before).square().mean(0)/before.var(0).clamp(min=1e-6)).mean()
     return order_loss(quality, chains) + apart*apart_loss(quality) + keep*drift
 
-# %% ../nbs/05b_order.ipynb #612ce28d
-@torch.no_grad()
-def widened(net:AttributeNet, extra:int, # further features a head
-            hidden:int # units of the regressor
-           )->AttributeNet: # says what the other says about attributes
-    "The same network with room for quality in every head, and a fresh regressor."
-    had = net.settings["embedding"]
-    wide = AttributeNet(net.settings["backbone"], had + extra, hidden=hidden)
-    wide.load_state_dict({k: v for k, v in net.state_dict().items() if not k.startswith(("regressor", "heads"))}, strict=False)
-    for new, old in zip(wide.heads, net.heads):
-        new.embed[0].weight[:had], new.embed[0].bias[:had] = old.embed[0].weight, old.embed[0].bias
-        new.scalar.weight.zero_(); new.scalar.weight[:, :had] = old.scalar.weight
-        new.scalar.bias.copy_(old.scalar.bias)
-    wide.card = net.card
-    return wide.eval()
-
 # %% ../nbs/05b_order.ipynb #64d2fce8
 class ChainNet(torch.nn.Module):
     "The network on all views of chains, as fastai trains it; what stays as it is does not learn."
@@ -129,15 +133,10 @@ class ChainNet(torch.nn.Module):
         super().__init__()
         self.net = thaw(net)
         for parameter in before_maps(net.backbone): parameter.requires_grad_(False)
-    def pooled(self, views): return self.net.pooled(views.flatten(0, 1).contiguous(memory_format=torch.channels_last))
-    def forward(self, views): # (B, V, 3, n, n) to quality (B, V), scalars (B*V, 5)
-        seen = self.net.norm(self.pooled(views))
-        embeddings = [head.embed(seen) for head in self.net.heads]
-        return self.net.regressor(torch.cat(embeddings, 1)).view(views.shape[:2]), self.net.scalars(embeddings)
 
-class ChainHeads(ChainNet):
-    "The same behind the backbone: (B, V, width) is what it saw."
-    def pooled(self, seen): return seen.flatten(0, 1)
+    def forward(self, views): # (B, V, 3, n, n) to quality (B, V), scalars (B*V, 5)
+        embeddings = self.net.embeddings(views.flatten(0, 1).contiguous(memory_format=torch.channels_last))
+        return self.net.regressor(torch.cat(embeddings, 1)).view(views.shape[:2]), self.net.scalars(embeddings)
 
 def before_maps(backbone:torch.nn.Module # of `create_backbone`
                )->list: # parameters, none where their names do not tell
@@ -149,32 +148,24 @@ def before_maps(backbone:torch.nn.Module # of `create_backbone`
 
 class Remember(Callback):
     "What the heads said before training is a batch's target."
-    def __init__(self, model:ChainNet): self.before = deepcopy(model).requires_grad_(False).eval()
+    def __init__(self, net:AttributeNet):
+        self.before = deepcopy(net).requires_grad_(False).eval()
+        self.before.backbone = folded(self.before.backbone)
     def before_batch(self):
-        with torch.no_grad(): self.learn.yb = (self.before(self.xb[0])[1],)
+        with torch.no_grad(): self.learn.yb = (self.before(self.xb[0].flatten(0, 1)),)
 
 # %% ../nbs/05b_order.ipynb #e1f90aa7
-def order_learner(model:ChainNet, train, watched, # datasets of its inputs
-                  chains:int, apart:float, keep:float, wd:float, cbs=(), **options)->Learner: # options: of both loaders
-    "fastai's Learner for order: inputs alone are loaded, `Remember` adds the target."
-    stacked = dict(create_batch=lambda rows: (torch.stack(rows),))
-    loaders = DataLoaders(DataLoader(train, **stacked, **options), DataLoader(watched, bs=options["bs"], **stacked))
-    loaders.n_inp = 1
-    return Learner(loaders, model, lambda predicted, before: network_loss(predicted, before, chains, apart, keep), wd=wd, cbs=[Remember(model), BnFreeze(), *cbs])
-
-def fit_heads_order(net:AttributeNet, seen:torch.Tensor, # (N, V, width), from `chain_features`
-                    chains:int, epochs:int, rate:float, apart:float, keep:float):
-    "Train heads and regressor behind the backbone."
-    learner = order_learner(ChainHeads(net), list(seen), list(seen[:8]), chains, apart, keep, 1., bs=min(32, len(seen)), shuffle=True, drop_last=True)
-    with learner.no_bar(), learner.no_logging(): learner.fit_one_cycle(epochs, rate)
-    net.requires_grad_(False).eval()
-
 def fit_network_order(net:AttributeNet, data:Chains, watched:Chains, # watched: for the log
                       epochs:int, batch:int, rate:float, apart:float, keep:float, folder:Path): # folder: of log and checkpoint
-    "Train the whole network; goes on where it was interrupted."
-    order, state = BatchOrder(len(data), batch, data.seed), folder/"training"/"state.safetensors"
-    cbs = [TellEpoch(), GradientClip(1.), LogFile(folder/"order_log.csv"), Checkpoint(state, 50)]
-    learner = order_learner(ChainNet(net), data, watched, data.chains, apart, keep, .01, cbs, bs=order.batch, n=order.steps*order.batch, get_idxs=order)
+    "Train the whole network by order; goes on where it was interrupted."
+    order = BatchOrder(len(data), batch, data.seed)
+    stacked = dict(bs=order.batch, create_batch=lambda rows: (torch.stack(rows),)) # inputs alone; `Remember` adds the target
+    loaders = DataLoaders(DataLoader(data, n=order.steps*order.batch, get_idxs=order, **stacked), DataLoader(watched, **stacked))
+    loaders.n_inp = 1
+    loss = lambda predicted, before: network_loss(predicted, before, data.chains, apart, keep)
+    state = folder/"training"/"state.safetensors"
+    learner = Learner(loaders, ChainNet(net), loss, wd=.01, path=folder, model_dir=".",
+                      cbs=[TellEpoch(), Remember(net), BnFreeze(), GradientClip(1.), LogFile(folder/"order_log.csv"), Checkpoint(state, 50)])
     with learner.no_bar(), learner.no_logging(): learner.fit_one_cycle(epochs, rate)
     net.requires_grad_(False).eval()
     return state
@@ -206,16 +197,18 @@ def readable(source:ImageSource)->ImageSource:
     return ImageSource(source.name, keys, source.load)
 
 # %% ../nbs/05b_order.ipynb #bb74aea4
+def with_regressor(net:AttributeNet, hidden:int # its units
+                  )->AttributeNet:
+    "The same backbone and heads with a fresh regressor."
+    fresh = AttributeNet(net.settings["backbone"], net.settings["embedding"], hidden=hidden)
+    fresh.load_state_dict({k: v for k, v in net.state_dict().items() if not k.startswith("regressor")}, strict=False)
+    fresh.card = net.card
+    return fresh.eval()
+
 def kinds_tested(net:AttributeNet, held:ImageSource, size:int, seed:int)->pd.DataFrame: # rows of `order_tests`, with kind, mechanisms, images
     "The label-free tests over every kind of mechanism."
     one = lambda names: order_tests(ladder_qualities(net, held, names, size, seed), seed)
     return pd.concat([one(names).assign(kind=kind, mechanisms=len(names), images=len(held)) for kind, names in KINDS.items()], ignore_index=True)
-
-@torch.no_grad()
-def set_scale(net:AttributeNet, data:Chains, folder:Path):
-    "Bring quality to one minus the strongest severity, as nearly as a straight line between logits can."
-    seen = net.norm(chain_features(net, data, folder).flatten(0, 1))
-    match_scale(net, net.regressor(torch.cat([head.embed(seen) for head in net.heads], 1))[:, 0], data.levels().flatten().numpy())
 
 # %% ../nbs/05b_order.ipynb #234a2cab
 def learn_order(run:str=EMBEDDED, # run directory
@@ -226,14 +219,13 @@ def learn_order(run:str=EMBEDDED, # run directory
                 size:int=96, # pixels a side of a view
                 chains:int=3, # chains a photograph
                 rungs:int=4, # of a chain, behind the untouched view
-                first:int=200, # photographs, at most, that heads and regressor begin with
-                first_epochs:int=15, # of heads and regressor alone
-                epochs:int=4, # of the whole network; 0 keeps the backbone as it is
+                first:int=200, # photographs, at most, of the regressor's start and of the scale
+                first_epochs:int=20, # of the regressor alone
+                epochs:int=4, # of the whole network; 0 keeps backbone and heads as they are
                 batch:int=6, # photographs in a batch of the whole network
-                rate:float=2e-4, # highest learning rate of the whole network; ten times that of heads and regressor alone
+                rate:float=5e-4, # highest learning rate of the whole network
                 apart:float=.1, # weight of untouched above distorted, of any photographs
                 keep:float=.3, # weight of the heads' scalars as they were
-                extra:int=64, # further features a head
                 hidden:int=128, # units of the regressor
                 seed:int=0 # of photographs, views, chains and weights
                )->Path: # model.safetensors
@@ -242,13 +234,14 @@ def learn_order(run:str=EMBEDDED, # run directory
     start = require(run_path(run)/"pretrained.safetensors", source, lambda: pretrain(run=run, seed=seed), "04_pretrain")
     claim_settings(place/"training"/"manifest.json", {k: v for k, v in settings.items() if k != "run"} | dict(start=file_hash(start)))
     seed_all("order", seed)
-    net, images = widened(load_model(start), extra, hidden), open_source(source, 0 if source != "embedded" else count + tested, seed)
+    net, images = with_regressor(load_model(start), hidden), open_source(source, 0 if source != "embedded" else count + tested, seed)
     held, rest = (open_source(test_source, tested, seed), images) if test_source else images.split(tested, "order", seed)
     photographs = readable(rest.take(count or len(rest), "order", seed))
-    some = lambda most, *words: Chains(photographs.take(min(most, len(photographs)), *words, seed), size, chains, rungs, seed)
-    fit_heads_order(net, chain_features(net, some(first, "first"), place/"chains"), chains, first_epochs, 10*rate, apart, keep)
-    state = fit_network_order(net, some(len(photographs), "all"), some(batch, "watched"), epochs, batch, rate, apart, keep, place) if epochs else None
-    set_scale(net, some(100, "scale"), place/"chains")
+    make = lambda source: Chains(source, size, chains, rungs, seed)
+    some = make(photographs.take(min(first, len(photographs)), "first", seed))
+    fit_order(net, chain_features(net, some, place/"chains"), chains, first_epochs, 32, 2e-3)
+    state = fit_network_order(net, make(photographs), make(photographs.take(min(batch, len(photographs)), "watched", seed)), epochs, batch, rate, apart, keep, place) if epochs else None
+    match_scale(net.requires_grad_(False), net.regressor(chain_features(net, some, place/"chains").flatten(0, 1))[:, 0], some.levels().flatten().numpy())
     write_parquet(place/"results.parquet", results := kinds_tested(net, held, size, seed))
     found = {f"{r.kind} {r.test}": round(r.value, 4) for r in results.itertuples()}
     scores = dict(dataset="order", low=0., high=1., human=False, date=today(), **found)
