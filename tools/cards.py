@@ -47,7 +47,7 @@ def ladder_rows(table): return frame(("attribute", "SRCC", "95 % interval", "sel
 
 def order_rows(results): return frame(("mechanisms", "test", "value", "95 % interval"), [(f"{r.kind}, {r.mechanisms}", r.test, f"{r.value:.3f}", f"{r.low:.3f} to {r.high:.3f}") for r in results.itertuples()])
 
-FAILURES = (("coffee.png", "over_exposure"), ("rocket.jpg", "over_saturation"), ("chelsea.png", "pixelation"), ("flower.jpg", "colour_bleed"))
+FAILURES = (("rocket.jpg", "over_exposure"), ("flower.jpg", "local_blur"), ("flower.jpg", "gamma_dark"), ("rocket.jpg", "hard_curve"))
 
 @torch.inference_mode()
 def draw_failures(scorer, file):
