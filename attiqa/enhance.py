@@ -362,7 +362,9 @@ def gains(predicted:tuple, clean:torch.Tensor, worse:torch.Tensor)->torch.Tensor
     "PSNR won by the edit."
     return decibels(worse, clean) - decibels(predicted[-1], clean)
 
-def gain(predicted, clean, undo, *seen)->torch.Tensor: return gains(predicted, clean, seen[-1]).mean() # scalar, dB
+def gain(predicted:tuple, clean:torch.Tensor, undo:torch.Tensor, *seen)->torch.Tensor: # scalar, dB
+    "The mean of it, as fastai asks for it: the last of what was seen is the picture before the edit."
+    return gains(predicted, clean, seen[-1]).mean()
 
 # %% ../nbs/09_enhance.ipynb #ec12a865
 LOSS, LEAST = 12, .1 # dB: what an edit can lose in training, more would drown the others; and what it must win to have helped
