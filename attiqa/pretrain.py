@@ -61,7 +61,7 @@ def use_gpu(choice:str, # 'auto', 'yes' or 'no'
     if choice not in ("auto", "yes", "no"): raise AttiqaError(f"{choice!r}: give auto (on a GPU), yes or no")
     return choice == "yes" or choice == "auto" and device.type == "cuda"
 
-def two_groups(net)->list[list]: # parameters of the backbone; of what reads it
+def two_groups(net:torch.nn.Module)->list[list]: # parameters of the backbone; of what reads it
     "What learns, in the two groups that may have rates of their own."
     own = set(unwrap(net).backbone.parameters())
     groups = [[p for p in net.parameters() if p.requires_grad and (p in own) == inside] for inside in (True, False)]
