@@ -56,7 +56,8 @@ mini: .venv/.installed
 	@mkdir -p runs/mini/notebooks attiqa/weights/attiqa-mini-clip
 	$(BIN)/python -m pip install --quiet --progress-bar off -c constraints.txt -e '.[mini]'
 	$(BIN)/python tools/lite0.py runs/mini/efficientnet_lite0.safetensors
-	$(BIN)/papermill nbs/11_mini.ipynb runs/mini/notebooks/11_mini.ipynb -f nbs/presets/mini/11_mini.yaml -p source "$(PHOTOS)"
+	$(BIN)/papermill nbs/11_mini.ipynb runs/mini/notebooks/11_mini_first.ipynb -f nbs/presets/mini/11_mini.yaml -p source "$(PHOTOS)"
+	$(BIN)/papermill nbs/11_mini.ipynb runs/mini/notebooks/11_mini.ipynb -f nbs/presets/mini/11_mini_more.yaml -p source "$(PHOTOS)"
 	cp runs/mini/attiqa-mini-clip/* attiqa/weights/attiqa-mini-clip/
 	for stage in $(STAGES); do $(BIN)/papermill nbs/$$stage.ipynb runs/mini/notebooks/$$stage.ipynb -f nbs/presets/mini/$$stage.yaml; done
 	cp runs/mini/finetuned/order/model.safetensors attiqa/weights/attiqa-mini.safetensors

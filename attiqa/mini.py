@@ -14,58 +14,68 @@ from fastai.data.load import DataLoader
 from safetensors.torch import save_file
 from .core import ATTRIBUTES, EMBEDDED, atomic, generator, record, run_path, seed_all, write_json, write_parquet
 from .crops import BatchOrder
-from .distort import apply_recipe, levels, random_recipe
+from .distort import BROAD, MECHANISMS, apply_recipe, levels, random_recipe
 from .images import ImageSource, crop_center, open_source, to_tensor, write_list
 from .metrics import bootstrap_interval, ladder_srcc, selectivity, selectivity_ratio
+from .model import fill, read_tensors
 from .prompts import attribute_scores, embed_ladders, embed_pairs
 from .training import Checkpoint, LogFile, TellEpoch, claim_settings
 from .vlm import MINI_CLIP, VLM, load_vlm
 
 # %% auto #0
-__all__ = ['WORDS', 'BAD_WORDS', 'NOUNS', 'OPENINGS', 'phrase', 'content_word', 'random_crop', 'CaptionedCrops', 'caption_truth',
-           'soft_contrastive_loss', 'clip_config', 'Contrast', 'save_clip', 'clip_learner', 'taught_pairs',
-           'ladder_responses', 'ladder_table', 'train_clip']
+__all__ = ['WORDS', 'BAD_WORDS', 'NOUNS', 'OPENINGS', 'DESCRIBED', 'TAUGHT', 'UNTAUGHT', 'deniable', 'phrase', 'content_word',
+           'random_crop', 'CaptionedCrops', 'caption_truth', 'soft_contrastive_loss', 'clip_config', 'Contrast',
+           'save_clip', 'clip_learner', 'taught_pairs', 'ladder_responses', 'ladder_table', 'train_clip',
+           'ways_of_saying', 'word_table']
 
 # %% ../nbs/11_mini.ipynb #6b82d7f8
-WORDS = { # attribute: (good, bad), each (adjectives, phrases)
-    "sharpness": (("sharp", "crisp", "detailed", "well-focused", "in-focus", "finely detailed", "tack-sharp"),
-                  ("sharp details", "crisp edges", "fine detail", "precise focus", "high resolution")),
-    "contrast": (("contrasty", "high-contrast", "punchy", "strongly contrasted"),
-                 ("high contrast", "strong contrast", "deep blacks", "a wide tonal range", "rich contrast")),
-    "brightness": (("bright", "well-lit", "luminous", "light", "well-exposed", "brightly lit"),
-                   ("good lighting", "plenty of light", "bright light", "proper exposure")),
-    "colorfulness": (("colorful", "vivid", "vibrant", "saturated", "richly colored", "lively"),
-                     ("vivid colors", "rich colors", "strong colors", "high saturation")),
-    "noisiness": (("clean", "noise-free", "noiseless", "smooth", "pristine", "artifact-free"),
-                  ("no noise", "no grain", "a clean signal", "low noise")),
+WORDS = { # attribute: what says good, each (adjectives, phrases)
+    "sharpness": (("sharp", "crisp", "detailed", "well-focused", "in-focus", "finely detailed", "tack-sharp", "distinct", "high-resolution", "steady"),
+                  ("sharp details", "crisp edges", "fine detail", "precise focus", "high resolution", "clear textures")),
+    "contrast": (("contrasty", "high-contrast", "punchy", "strongly contrasted", "haze-free", "fog-free", "full-contrast"),
+                 ("high contrast", "strong contrast", "deep blacks", "a wide tonal range", "rich contrast", "deep shadows", "good contrast")),
+    "brightness": (("bright", "well-lit", "luminous", "light", "well-exposed", "brightly lit", "sunlit", "glowing"),
+                   ("good lighting", "plenty of light", "bright light", "proper exposure", "bright tones", "strong light")),
+    "colorfulness": (("colorful", "vivid", "vibrant", "saturated", "richly colored", "lively", "multicolored", "full-color"),
+                     ("vivid colors", "rich colors", "strong colors", "high saturation", "many colors", "lively colors")),
+    "noisiness": (("clean", "noise-free", "noiseless", "smooth", "pristine", "artifact-free", "denoised", "uncompressed"),
+                  ("no noise", "no grain", "a clean signal", "low noise", "smooth areas")),
 }
 BAD_WORDS = {
-    "sharpness": (("blurry", "blurred", "out-of-focus", "soft", "unsharp", "fuzzy", "smeared"),
-                  ("blurred details", "soft edges", "motion blur", "lost detail", "low resolution", "poor focus")),
-    "contrast": (("low-contrast", "flat", "washed-out", "hazy", "foggy", "weakly contrasted"),
-                 ("low contrast", "weak contrast", "a flat tone", "a veil of haze", "little contrast")),
-    "brightness": (("dark", "dim", "underexposed", "poorly lit", "gloomy", "murky"),
-                   ("poor lighting", "too little light", "dim light", "underexposure")),
+    "sharpness": (("blurry", "blurred", "out-of-focus", "soft", "unsharp", "fuzzy", "smeared", "indistinct", "low-resolution", "shaky"),
+                  ("blurred details", "soft edges", "motion blur", "lost detail", "low resolution", "poor focus", "smeared textures")),
+    "contrast": (("low-contrast", "flat", "washed-out", "hazy", "foggy", "weakly contrasted", "misty"),
+                 ("low contrast", "weak contrast", "a flat tone", "a veil of haze", "little contrast", "gray shadows", "poor contrast")),
+    "brightness": (("dark", "dim", "underexposed", "poorly lit", "gloomy", "murky", "darkened", "ill-lit"),
+                   ("poor lighting", "too little light", "dim light", "underexposure", "dark tones", "weak light")),
     "colorfulness": (("colorless", "pale", "dull", "faded", "desaturated", "muted", "monochrome", "grayish"),
-                     ("dull colors", "faded colors", "weak colors", "little color", "low saturation")),
-    "noisiness": (("noisy", "grainy", "speckled", "corrupted", "pixelated", "heavily compressed"),
-                  ("visible noise", "heavy grain", "strong noise", "compression artifacts", "speckles")),
+                     ("dull colors", "faded colors", "weak colors", "little color", "low saturation", "few colors", "pale colors")),
+    "noisiness": (("noisy", "grainy", "speckled", "corrupted", "pixelated", "heavily compressed", "damaged", "lossy"),
+                  ("visible noise", "heavy grain", "strong noise", "compression artifacts", "speckles", "grainy areas")),
 }
 NOUNS = ("photo", "picture", "image", "photograph", "shot", "snapshot")
 OPENINGS = ("a", "the", "this is a", "an example of a", "one", "")
 
 # %% ../nbs/11_mini.ipynb #eca9972a
+def deniable(attribute:str, good:bool # the end
+            )->tuple: # adjectives, every second one
+    "What a caption of training may deny."
+    return (WORDS if good else BAD_WORDS)[attribute][0][::2]
+
 def phrase(claims:dict[str, int], # attribute to +1 or -1
            content:str, # what the photograph shows; '' where nobody knows
            rng:np.random.Generator)->str:
     "One of many sentences that make these claims."
     pick = lambda options: options[rng.integers(len(options))]
-    before, behind = [], []
+    before, behind, denied = [], [], []
     for attribute in rng.permutation(list(claims)):
-        adjectives, phrases = (WORDS if claims[attribute] > 0 else BAD_WORDS)[attribute]
-        (before.append(pick(adjectives)) if rng.random() < .65 else behind.append(pick(phrases)))
+        good, way = claims[attribute] > 0, rng.random()
+        adjectives, phrases = (WORDS if good else BAD_WORDS)[attribute]
+        if way < .2: denied.append("not " + pick(deniable(attribute, not good)))
+        elif way < .7: before.append(pick(adjectives))
+        else: behind.append(pick(phrases))
     words = [pick(OPENINGS), pick((", ", " and ")).join(before), pick(NOUNS), f"of a {content}" if content else "",
-             "with " + " and ".join(behind) if behind else ""]
+             "with " + " and ".join(behind) if behind else "", "that is " + " and ".join(denied) if denied else ""]
     return " ".join(word for word in words if word)
 
 # %% ../nbs/11_mini.ipynb #26efaad6
@@ -88,6 +98,9 @@ def random_crop(image, # RGB
     return x.flip(-1) if rng.random() < .5 else x
 
 # %% ../nbs/11_mini.ipynb #10cffafe
+DESCRIBED = ("pixelation", "aliasing", "smeared", "jitter", "local_blur", "row_noise", "local_noise", "uneven_light") # broad mechanisms whose attribute's words are true of them
+TAUGHT = MECHANISMS | {name: BROAD[name] for name in DESCRIBED}
+
 class CaptionedCrops:
     "Samples for the contrastive training: pixels, tokens of two captions, levels, claims, content."
     n_inp = 2 # fastai: the first two are the network's inputs
@@ -108,7 +121,7 @@ class CaptionedCrops:
         number += self.epoch*self.samples
         rng = generator("captioned", self.seed, number)
         key = self.source.keys[rng.integers(len(self.source))]
-        recipe = random_recipe(self.seed, number)
+        recipe = random_recipe(self.seed, number, mechanisms=TAUGHT)
         x = apply_recipe(random_crop(self.source.load(key), self.size, rng), recipe, self.seed, number)
         level, word = levels(recipe), content_word(key) if rng.random() < .35 else ""
         chosen = rng.choice(5, rng.integers(1, 4), replace=False)
@@ -211,6 +224,7 @@ def train_clip(run:str=EMBEDDED, # run directory
                batch:int=64, # crops in a batch
                rate:float=2e-3, # highest learning rate of the one-cycle schedule
                backbone:str="resnet10t", # timm name of the vision tower
+               start:str="", # folder of a small CLIP of the same form, to go on from; '' for random weights
                workers:int=2, # processes that load crops
                seed:int=0)->Path: # folder of the model
     "Train a small CLIP on captioned distortions; write it in open_clip's format, and lists of the photographs that it saw and did not."
@@ -223,6 +237,7 @@ def train_clip(run:str=EMBEDDED, # run directory
     for name, part in (("train", train), ("held_out", held)): write_list(folder.parent/f"{name}.txt", part)
     config = clip_config(backbone, reads)
     clip = open_clip.model.CLIP(**config["model_cfg"])
+    if start: fill(clip, read_tensors(file := Path(start)/"open_clip_model.safetensors")[0], file, "this small CLIP")
     folder.mkdir(parents=True, exist_ok=True)
     learner = clip_learner(clip, train, held, samples, size, batch, workers, seed, folder.parent)
     with learner.no_bar(), learner.no_logging(): learner.fit_one_cycle(epochs, rate) # the log is in the CSV file
@@ -233,3 +248,32 @@ def train_clip(run:str=EMBEDDED, # run directory
     record(run, "mini", settings, srcc=table.SRCC.round(4).to_dict(), ratio=table.ratio.round(3).to_dict())
     state.unlink(missing_ok=True)
     return folder
+
+# %% ../nbs/11_mini.ipynb #37fdbe50
+UNTAUGHT = { # attribute: pairs (good, bad) that no caption has
+    "sharpness": (("focused", "defocused"), ("defined", "smudged"), ("precise", "mushy")),
+    "contrast": (("dramatic", "faint"), ("bold", "milky"), ("striking", "veiled")),
+    "brightness": (("sunny", "shadowy"), ("radiant", "dusky"), ("illuminated", "unlit")),
+    "colorfulness": (("rainbow", "ashen"), ("chromatic", "drab"), ("intense", "bleached")),
+    "noisiness": (("spotless", "dirty"), ("immaculate", "mottled"), ("flawless", "sandy")),
+}
+
+def ways_of_saying()->dict[str, dict]: # way to attribute to sentences (good, bad)
+    "The same said in words of training, in others, and by denials."
+    say, deny = "a {} photo".format, "a photo that is not {}".format
+    def denials(a, start):
+        good, bad = WORDS[a][0][start::2], BAD_WORDS[a][0][start::2]
+        return [(say(word), deny(word)) for word in good] + [(deny(word), say(word)) for word in bad]
+    ways = {"taught": lambda a: [(say(g), say(b)) for g, b in zip(WORDS[a][0], BAD_WORDS[a][0])],
+            "never taught": lambda a: [(say(g), say(b)) for g, b in UNTAUGHT[a]],
+            "denied": lambda a: denials(a, 0), "never denied": lambda a: denials(a, 1)}
+    return {way: {a: sentences(a) for a in ATTRIBUTES} for way, sentences in ways.items()}
+
+def word_table(vlm:VLM, embeddings:torch.Tensor # (N, 5 ladders, rungs, D) from `embed_ladders`
+              )->pd.DataFrame: # a row a way and attribute: words, attribute, pairs, images, srcc, low, high
+    "Within-image SRCC of each attribute's score on its ladder, by the way in which the attribute is named."
+    def rows(way, sentences):
+        pairs = [embed_pairs(vlm, pd.DataFrame(sentences[a], columns=["positive", "negative"])) for a in ATTRIBUTES]
+        table = ladder_table(ladder_responses(vlm, embeddings, pairs)).rename(columns=dict(SRCC="srcc")).drop(columns="ratio")
+        return table.rename_axis("attribute").reset_index().assign(words=way, pairs=[len(sentences[a]) for a in ATTRIBUTES], images=len(embeddings))
+    return pd.concat([rows(*way) for way in ways_of_saying().items()], ignore_index=True)[["words", "attribute", "pairs", "images", "srcc", "low", "high"]]
