@@ -113,9 +113,9 @@ def network_model(net:AttributeNet, name:str, unaware:bool=True # it has seen no
     net = net.eval().requires_grad_(False)
     def read(x):
         pooled = net.pooled(x[None].to(net.gain.device))
-        embeddings = [head.embed(net.norm(pooled)) for head in net.heads]
+        embeddings = net.embed(pooled)
         attributes = torch.sigmoid(net.gain*net.scalars(embeddings) + net.offset)
-        return torch.cat([pooled, *embeddings, attributes, torch.sigmoid(net.regressor(torch.cat(embeddings, 1)))], 1)[0].cpu()
+        return torch.cat([pooled, *embeddings[:len(ATTRIBUTES)], attributes, torch.sigmoid(net.regressor(torch.cat(embeddings, 1)))], 1)[0].cpu()
     width, heads = net.norm.num_features, len(ATTRIBUTES)*net.settings["embedding"]
     ends = dict(backbone=slice(0, width), heads=slice(width, width + heads)) | {a: slice(width + heads + i, width + heads + i + 1) for i, a in enumerate((*ATTRIBUTES, "quality"))}
     scores = (*ATTRIBUTES, *["quality"]*("scores" in net.card)) if "attributes" in net.card and unaware else ()

@@ -119,9 +119,9 @@ class QualityHead(torch.nn.Module):
 
 class HeadsNet(torch.nn.Module):
     "Heads and regressor on the backbone's frozen responses, as fastai trains them."
-    def __init__(self, net:AttributeNet): super().__init__(); self.norm, self.heads, self.regressor = net.norm, net.heads, net.regressor
-    def embed(self, pooled): return torch.cat([head.embed(self.norm(pooled)) for head in self.heads], 1)
-    def forward(self, pooled): return self.regressor(self.embed(pooled))[:, 0]
+    def __init__(self, net:AttributeNet): super().__init__(); self.norm, self.heads, self.maps, self.regressor = net.norm, net.heads, net.maps, net.regressor
+    def features(self, pooled): return torch.cat(AttributeNet.embed(self, pooled), 1)
+    def forward(self, pooled): return self.regressor(self.features(pooled))[:, 0]
 
 class QualityNet(torch.nn.Module):
     "The whole network, as fastai trains it."
@@ -232,7 +232,7 @@ def fit_heads(net:AttributeNet, pooled:torch.Tensor, # (N, width) of the backbon
               batch:int, rate:float, loss:str="l1+plcc", choose:str="last")->np.ndarray: # (N,) predictions
     "Train regressor, then heads and regressor, on the backbone's frozen responses."
     model = HeadsNet(settle(net, pooled[train]))
-    with torch.no_grad(): embedded = model.embed(pooled)
+    with torch.no_grad(): embedded = model.features(pooled)
     fit_head(net, embedded, scores, train, aside, epochs, batch, rate, loss, choose)
     fit_quality(model, rows_of(pooled, scores, train), rows_of(pooled, scores, aside), then, batch, rate/2, loss, choose)
     with torch.no_grad():

@@ -35,7 +35,7 @@ def local_scores(net:AttributeNet, x:torch.Tensor, # (B, 3, H, W) in [0, 1]
     "The scores of a window around every place."
     maps = feature_maps(net.backbone, (x - .5)/.25)
     pooled = local_moments(maps, 2*max(0, round((window/CELL - 1)/2)) + 1)
-    embeddings = [head.embed(net.norm(pooled.flatten(0, 2))) for head in net.heads]
+    embeddings = net.embed(pooled.flatten(0, 2))
     attributes = torch.sigmoid(net.gain*net.scalars(embeddings) + net.offset)
     quality = torch.sigmoid(net.regressor(torch.cat(embeddings, 1)))
     return torch.cat([quality, attributes], 1).reshape(*pooled.shape[:3], 6).permute(0, 3, 1, 2)

@@ -63,14 +63,16 @@ class AttributeNet(nn.Module):
     def __init__(self, backbone:str="resnet50", # any timm name
                  embedding:int=64, # features a head
                  pretrained:bool=False, # timm's ImageNet weights, which need the network once
-                 hidden:int=0): # units of the regressor; 0 for as many as a head has features
+                 hidden:int=0, # units of the regressor; 0 for as many as a head has features
+                 maps:bool=False): # does the regressor read the maps beside the embeddings?
         super().__init__()
-        self.settings = dict(backbone=backbone, embedding=embedding) | (dict(hidden=hidden) if hidden else {})
+        self.settings = dict(backbone=backbone, embedding=embedding) | (dict(hidden=hidden) if hidden else {}) | (dict(maps=True) if maps else {})
         self.backbone = create_backbone(backbone, pretrained)
         width = 2*sum(self.backbone.feature_info.channels())
         self.norm = nn.BatchNorm1d(width)
         self.heads = nn.ModuleList(Head(width, embedding) for _ in ATTRIBUTES)
-        self.regressor = nn.Sequential(nn.Linear(len(ATTRIBUTES)*embedding, hidden or embedding), nn.GELU(), nn.Linear(hidden or embedding, 1))
+        self.maps, features = maps, len(ATTRIBUTES)*embedding + (width if maps else 0)
+        self.regressor = nn.Sequential(nn.Linear(features, hidden or embedding), nn.GELU(), nn.Linear(hidden or embedding, 1))
         self.register_buffer("gain", torch.ones(len(ATTRIBUTES))), self.register_buffer("offset", torch.zeros(len(ATTRIBUTES)))
         self.card = {}
 
@@ -78,13 +80,16 @@ class AttributeNet(nn.Module):
               )->torch.Tensor: # (B, width): `moments` of the backbone's maps, which a probe of the backbone reads
         return moments(feature_maps(self.backbone, (x - .5)/.25))
 
-    def embeddings(self, x)->list[torch.Tensor]: # five of (B, embedding)
-        pooled = self.pooled(x)
-        with torch.autocast(x.device.type, enabled=False): # order needs more than the 8 bits of bf16
-            pooled = self.norm(pooled)
-            return [head.embed(pooled) for head in self.heads]
+    def embed(self, pooled:torch.Tensor # (B, width)
+             )->list[torch.Tensor]: # five of (B, embedding); where the regressor reads the maps, these behind them, normalized
+        pooled = self.norm(pooled)
+        return [head.embed(pooled) for head in self.heads] + ([pooled] if self.maps else [])
 
-    def features(self, x)->torch.Tensor: # (B, 5*embedding)
+    def embeddings(self, x)->list[torch.Tensor]: # as `embed`
+        pooled = self.pooled(x)
+        with torch.autocast(x.device.type, enabled=False): return self.embed(pooled) # order needs more than the 8 bits of bf16
+
+    def features(self, x)->torch.Tensor: # (B, 5*embedding), and width more with the maps: what the regressor reads
         return torch.cat(self.embeddings(x), 1)
 
     def scalars(self, embeddings)->torch.Tensor: # (B, 5), unbounded
@@ -182,9 +187,9 @@ def load_model(path:str|Path)->AttributeNet: # in evaluation mode, its `card` fi
     weights, card = read_tensors(path)
     if "architecture" not in card: raise AttiqaError(f"{path}: a safetensors file, but not a model of this kit (no card in its header)")
     built = card["architecture"]
-    try: backbone, embedding, hidden = str(built["backbone"]), int(built["embedding"]), int(built.get("hidden", 0)) # a header says no more than this
+    try: backbone, embedding, hidden, maps = str(built["backbone"]), int(built["embedding"]), int(built.get("hidden", 0)), bool(built.get("maps", False)) # a header says no more than this
     except (KeyError, TypeError, ValueError): raise AttiqaError(f"{path}: its card names no architecture of this kit ({str(built)[:80]})") from None
-    net = AttributeNet(backbone, embedding, hidden=hidden)
+    net = AttributeNet(backbone, embedding, hidden=hidden, maps=maps)
     fill(net, weights, path, f"{backbone} with embeddings of {embedding}")
     net.card = card
     return net.eval()

@@ -7,27 +7,24 @@ from __future__ import annotations
 from copy import deepcopy
 from pathlib import Path
 import numpy as np, pandas as pd, torch, torch.nn.functional as F
-from fastai.callback.core import Callback
 from fastai.callback.schedule import Learner
-from fastai.callback.training import BnFreeze, GradientClip
 from fastai.data.core import DataLoaders
 from fastai.data.load import DataLoader
 from safetensors.torch import save_file
 from .core import EMBEDDED, AttiqaError, atomic, file_hash, generator, record, require, run_path, seed_all, stable_seed, write_parquet
-from .crops import BatchOrder, enlarge
+from .crops import enlarge
 from .distort import EVERY, KINDS, NEVER, ORDER, Recipe, apply_recipe, ladder
 from .features import weights_hash
-from .finetune import match_scale, thaw, today
+from .finetune import match_scale, today
 from .images import ImageSource, crop_center, open_source, to_tensor
 from .metrics import bootstrap_interval, d_test, ladder_srcc, p_test
 from .model import AttributeNet, folded, load_model, read_tensors, save_model
 from .pretrain import pretrain
-from .training import Checkpoint, LogFile, TellEpoch, claim_settings
+from .training import claim_settings
 
 # %% auto #0
-__all__ = ['draw_chain', 'draw_view', 'Chains', 'chain_features', 'along', 'order_loss', 'ChainHead', 'fit_order', 'apart_loss',
-           'network_loss', 'ChainNet', 'before_maps', 'Remember', 'fit_network_order', 'ladder_qualities',
-           'order_tests', 'readable', 'with_regressor', 'kinds_tested', 'learn_order']
+__all__ = ['draw_chain', 'draw_view', 'Chains', 'chain_maps', 'along', 'order_loss', 'apart_loss', 'with_regressor', 'ChainHead',
+           'fit_order', 'ladder_qualities', 'order_tests', 'readable', 'kinds_tested', 'learn_order']
 
 # %% ../nbs/05b_order.ipynb #42e3a0cd
 def draw_chain(names:list[str], # mechanisms to draw from
@@ -65,17 +62,19 @@ class Chains:
 
 # %% ../nbs/05b_order.ipynb #20d8c51f
 @torch.inference_mode()
-def chain_features(net:AttributeNet, data:Chains, folder:Path, # where they are kept, a file for fifty photographs
-                   shelf:int=50)->torch.Tensor: # (N, 1 + chains*rungs, 5*embedding)
-    "Embeddings of all chains, read once."
-    words = weights_hash(net, "chains"), data.size, data.chains, data.rungs, data.seed, *data.names, *data.source.keys
+def chain_maps(net:AttributeNet, data:Chains, folder:Path, # where they are kept, a file for fifty photographs
+               shelf:int=50)->torch.Tensor: # (N, 1 + chains*rungs, width)
+    "What the heads would read of all chains (`AttributeNet.pooled`), read once."
+    words = weights_hash(net.backbone, "chains"), data.size, data.chains, data.rungs, data.seed, data.epoch, *data.names, *data.source.keys
     folder, found = folder/f"{stable_seed(*words):016x}", []
+    quick = deepcopy(net)
+    quick.backbone = folded(quick.backbone)
     for start in range(0, len(data), shelf):
         file = folder/f"{start:05d}.safetensors"
         if not file.is_file():
-            rows = torch.stack([net.features(data[i]) for i in range(start, min(start + shelf, len(data)))])
-            with atomic(file) as part: save_file(dict(features=rows), part)
-        found.append(read_tensors(file)[0]["features"])
+            rows = torch.stack([quick.pooled(data[i].contiguous(memory_format=torch.channels_last)) for i in range(start, min(start + shelf, len(data)))])
+            with atomic(file) as part: save_file(dict(maps=rows), part)
+        found.append(read_tensors(file)[0]["maps"])
     return torch.cat(found)
 
 # %% ../nbs/05b_order.ipynb #78df8067
@@ -92,91 +91,50 @@ def order_loss(values:torch.Tensor, # (B, 1 + chains*rungs), higher is better
     mild, strong = torch.triu_indices(rows.shape[2], rows.shape[2], 1)
     return F.softplus(rows[..., strong] - rows[..., mild]).mean()
 
-class ChainHead(torch.nn.Module):
-    "The regressor on the embeddings of chains, as fastai trains it."
-    def __init__(self, net:AttributeNet): super().__init__(); self.regressor = net.regressor
-    def forward(self, features): return self.regressor(features)[..., 0]
-
-def fit_order(net:AttributeNet, features:torch.Tensor, # (N, 1 + chains*rungs, 5*embedding)
-              chains:int, epochs:int, batch:int, rate:float): # batch: photographs
-    "Train a fresh regressor; the standardization of the features is folded into its weights."
-    for layer in net.regressor.requires_grad_(True):
-        if hasattr(layer, "reset_parameters"): layer.reset_parameters()
-    mean, std = features.flatten(0, 1).mean(0), features.flatten(0, 1).std(0).clamp(min=1e-4)
-    rows = [(one, torch.zeros(one.shape[0])) for one in (features - mean)/std]
-    loaders = DataLoaders(DataLoader(rows, bs=batch, shuffle=True, drop_last=len(rows) > batch), DataLoader(rows[:batch], bs=batch))
-    learner = Learner(loaders, ChainHead(net), loss_func=lambda values, _: order_loss(values, chains), wd=.01)
-    with learner.no_bar(), learner.no_logging(): learner.fit_one_cycle(epochs, rate)
-    with torch.no_grad():
-        first = net.regressor[0]
-        first.bias.sub_(first.weight @ (mean/std)); first.weight.div_(std)
-    net.eval()
-
-# %% ../nbs/05b_order.ipynb #a50f4b81
 def apart_loss(values:torch.Tensor # (B, 1 + chains*rungs), higher is better
               )->torch.Tensor: # scalar
     "Logistic loss over all pairs of an untouched view and a distorted one, of any photographs."
     return F.softplus(values[:, 1:].reshape(1, -1) - values[:, :1]).mean()
 
-def network_loss(predicted:tuple, # quality (B, V), scalars (B*V, 5)
-                 before:torch.Tensor, # (B*V, 5), the scalars of the network as it was
-                 chains:int, apart:float, keep:float)->torch.Tensor: # scalar; apart, keep: weights
-    "Order within chains, untouched above distorted, scalars as they were."
-    quality, scalars = predicted
-    drift = ((scalars - before).square().mean(0)/before.var(0).clamp(min=1e-6)).mean()
-    return order_loss(quality, chains) + apart*apart_loss(quality) + keep*drift
+# %% ../nbs/05b_order.ipynb #a50f4b81
+def with_regressor(net:AttributeNet, hidden:int # its units
+                  )->AttributeNet:
+    "The same backbone and heads with a fresh regressor, which reads the maps, too."
+    fresh = AttributeNet(net.settings["backbone"], net.settings["embedding"], hidden=hidden, maps=True)
+    fresh.load_state_dict({k: v for k, v in net.state_dict().items() if not k.startswith("regressor")}, strict=False)
+    fresh.card = net.card
+    return fresh.eval()
+
+class ChainHead(torch.nn.Module):
+    "The regressor on what it reads of chains, as fastai trains it."
+    def __init__(self, net:AttributeNet): super().__init__(); self.regressor = net.regressor
+    def forward(self, features): return self.regressor(features)[..., 0]
 
 # %% ../nbs/05b_order.ipynb #64d2fce8
-class ChainNet(torch.nn.Module):
-    "The network on all views of chains, as fastai trains it; what stays as it is does not learn."
-    def __init__(self, net:AttributeNet):
-        super().__init__()
-        self.net = thaw(net)
-        for parameter in before_maps(net.backbone): parameter.requires_grad_(False)
-
-    def forward(self, views): # (B, V, 3, n, n) to quality (B, V), scalars (B*V, 5)
-        embeddings = self.net.embeddings(views.flatten(0, 1).contiguous(memory_format=torch.channels_last))
-        return self.net.regressor(torch.cat(embeddings, 1)).view(views.shape[:2]), self.net.scalars(embeddings)
-
-def before_maps(backbone:torch.nn.Module # of `create_backbone`
-               )->list: # parameters, none where their names do not tell
-    "What a backbone computes before the first map that is read, by the order of its parts."
-    first = backbone.feature_info.module_name()[0].replace(".", "_")
-    names, parameters = zip(*backbone.named_parameters())
-    place = next((i for i, name in enumerate(names) if name.replace(".", "_").startswith(first)), 0)
-    return list(parameters[:place])
-
-class Remember(Callback):
-    "What the heads said before training is a batch's target."
-    def __init__(self, net:AttributeNet):
-        self.before = deepcopy(net).requires_grad_(False).eval()
-        self.before.backbone = folded(self.before.backbone)
-    def before_batch(self):
-        with torch.no_grad(): self.learn.yb = (self.before(self.xb[0].flatten(0, 1)),)
-
-# %% ../nbs/05b_order.ipynb #e1f90aa7
-def fit_network_order(net:AttributeNet, data:Chains, watched:Chains, # watched: for the log
-                      epochs:int, batch:int, rate:float, apart:float, keep:float, folder:Path): # folder: of log and checkpoint
-    "Train the whole network by order; goes on where it was interrupted."
-    order = BatchOrder(len(data), batch, data.seed)
-    stacked = dict(bs=order.batch, create_batch=lambda rows: (torch.stack(rows),)) # inputs alone; `Remember` adds the target
-    loaders = DataLoaders(DataLoader(data, n=order.steps*order.batch, get_idxs=order, **stacked), DataLoader(watched, **stacked))
-    loaders.n_inp = 1
-    loss = lambda predicted, before: network_loss(predicted, before, data.chains, apart, keep)
-    state = folder/"training"/"state.safetensors"
-    learner = Learner(loaders, ChainNet(net), loss, wd=.01, path=folder, model_dir=".",
-                      cbs=[TellEpoch(), Remember(net), BnFreeze(), GradientClip(1.), LogFile(folder/"order_log.csv"), Checkpoint(state, 50)])
+def fit_order(net:AttributeNet, # of `with_regressor`
+              maps:torch.Tensor, # (N, 1 + chains*rungs, width), from `chain_maps`
+              chains:int, epochs:int, batch:int, rate:float, decay:float, apart:float): # batch: photographs
+    "Teach order to the regressor; the standardization of what it reads is folded into its weights."
+    with torch.no_grad(): features = torch.cat(net.embed(maps.flatten(0, 1)), 1)
+    mean, std = features.mean(0), features.std(0).clamp(min=1e-4)
+    rows = [(one, torch.zeros(len(one))) for one in ((features - mean)/std).unflatten(0, maps.shape[:2])]
+    loaders = DataLoaders(DataLoader(rows, bs=batch, shuffle=True, drop_last=len(rows) > batch), DataLoader(rows[:batch], bs=batch))
+    loss = lambda values, _: order_loss(values, chains) + apart*apart_loss(values)
+    learner = Learner(loaders, ChainHead(net.requires_grad_(True)), loss, wd=decay)
     with learner.no_bar(), learner.no_logging(): learner.fit_one_cycle(epochs, rate)
+    with torch.no_grad():
+        first = net.regressor[0]
+        first.bias.sub_(first.weight @ (mean/std)); first.weight.div_(std)
     net.requires_grad_(False).eval()
-    return state
 
 # %% ../nbs/05b_order.ipynb #0a5f6586
 @torch.inference_mode()
 def ladder_qualities(net:AttributeNet, source:ImageSource, names:tuple, size:int, seed:int, rungs:int=6)->np.ndarray: # (images, mechanisms, rungs), logits
     "Quality along the ladder of every mechanism, before the sigmoid: it does not saturate."
     def one(key, x):
-        first = net.regressor(net.features(x[None]))
-        return [torch.cat([first, net.regressor(net.features(ladder(x, name, "order", seed, key, rungs=rungs)[1:]))])[:, 0].tolist() for name in names]
+        say = lambda x: net.regressor(net.features(x.contiguous(memory_format=torch.channels_last)))
+        first = say(x[None])
+        return [torch.cat([first, say(ladder(x, name, "order", seed, key, rungs=rungs)[1:])])[:, 0].tolist() for name in names]
     return np.array([one(key, to_tensor(crop_center(source.load(key), size))) for key in source.keys])
 
 def order_tests(qualities:np.ndarray, seed:int=0)->pd.DataFrame: # (images, mechanisms, rungs); a row a test: value, low, high
@@ -197,14 +155,6 @@ def readable(source:ImageSource)->ImageSource:
     return ImageSource(source.name, keys, source.load)
 
 # %% ../nbs/05b_order.ipynb #bb74aea4
-def with_regressor(net:AttributeNet, hidden:int # its units
-                  )->AttributeNet:
-    "The same backbone and heads with a fresh regressor."
-    fresh = AttributeNet(net.settings["backbone"], net.settings["embedding"], hidden=hidden)
-    fresh.load_state_dict({k: v for k, v in net.state_dict().items() if not k.startswith("regressor")}, strict=False)
-    fresh.card = net.card
-    return fresh.eval()
-
 def kinds_tested(net:AttributeNet, held:ImageSource, size:int, seed:int)->pd.DataFrame: # rows of `order_tests`, with kind, mechanisms, images
     "The label-free tests over every kind of mechanism."
     one = lambda names: order_tests(ladder_qualities(net, held, names, size, seed), seed)
@@ -219,33 +169,31 @@ def learn_order(run:str=EMBEDDED, # run directory
                 size:int=96, # pixels a side of a view
                 chains:int=3, # chains a photograph
                 rungs:int=4, # of a chain, behind the untouched view
-                first:int=200, # photographs, at most, of the regressor's start and of the scale
-                first_epochs:int=20, # of the regressor alone
-                epochs:int=4, # of the whole network; 0 keeps backbone and heads as they are
-                batch:int=6, # photographs in a batch of the whole network
-                rate:float=5e-4, # highest learning rate of the whole network
-                apart:float=.1, # weight of untouched above distorted, of any photographs
-                keep:float=.3, # weight of the heads' scalars as they were
+                draws:int=2, # times that every photograph is drawn a view and chains
                 hidden:int=128, # units of the regressor
+                epochs:int=15, # over all draws
+                batch:int=32, # photographs in a batch
+                rate:float=2e-3, # highest learning rate of the one-cycle schedule
+                decay:float=6., # weight decay
+                apart:float=.1, # weight of untouched above distorted, of any photographs
                 seed:int=0 # of photographs, views, chains and weights
                )->Path: # model.safetensors
-    "Teach a pretrained network overall quality by order, and test it."
+    "Teach overall quality by order to a pretrained network, and test it; an interrupted reading of chains goes on where it was."
     settings, place = dict(locals()), run_path(run)/"finetuned"/"order"
     start = require(run_path(run)/"pretrained.safetensors", source, lambda: pretrain(run=run, seed=seed), "04_pretrain")
-    claim_settings(place/"training"/"manifest.json", {k: v for k, v in settings.items() if k != "run"} | dict(start=file_hash(start)))
+    claim_settings(place/"manifest.json", {k: v for k, v in settings.items() if k != "run"} | dict(start=file_hash(start)))
     seed_all("order", seed)
     net, images = with_regressor(load_model(start), hidden), open_source(source, 0 if source != "embedded" else count + tested, seed)
     held, rest = (open_source(test_source, tested, seed), images) if test_source else images.split(tested, "order", seed)
-    photographs = readable(rest.take(count or len(rest), "order", seed))
-    make = lambda source: Chains(source, size, chains, rungs, seed)
-    some = make(photographs.take(min(first, len(photographs)), "first", seed))
-    fit_order(net, chain_features(net, some, place/"chains"), chains, first_epochs, 32, 2e-3)
-    state = fit_network_order(net, make(photographs), make(photographs.take(min(batch, len(photographs)), "watched", seed)), epochs, batch, rate, apart, keep, place) if epochs else None
-    match_scale(net.requires_grad_(False), net.regressor(chain_features(net, some, place/"chains").flatten(0, 1))[:, 0], some.levels().flatten().numpy())
+    data = Chains(readable(rest.take(count or len(rest), "order", seed)), size, chains, rungs, seed)
+    maps, levels = [], []
+    for data.epoch in range(draws): maps.append(chain_maps(net, data, place/"chains")), levels.append(data.levels())
+    maps, levels = torch.cat(maps), torch.cat(levels)
+    fit_order(net, maps, chains, epochs, batch, rate, decay, apart)
+    match_scale(net, net.regressor(torch.cat(net.embed(maps.flatten(0, 1)), 1))[:, 0], levels.flatten().numpy())
     write_parquet(place/"results.parquet", results := kinds_tested(net, held, size, seed))
     found = {f"{r.kind} {r.test}": round(r.value, 4) for r in results.itertuples()}
     scores = dict(dataset="order", low=0., high=1., human=False, date=today(), **found)
     path = save_model(net, place/"model.safetensors", net.card | dict(name="quality from order", scores=scores))
     record(run, "order", settings, tests=found)
-    if state: state.unlink(missing_ok=True)
     return path
