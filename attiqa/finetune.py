@@ -305,7 +305,7 @@ def finetune(run:str=EMBEDDED, # run directory
     groups, parts = split_groups(images.table), kept_splits(place/"splits.parquet", images.table, splits, seed=seed)
     predictions = [_rows("linear probe", k, images, test, linear_probe(features, images.scores, train, groups)[test]) for k, (train, test) in enumerate(parts)]
     for k, (train, test) in reversed([*enumerate(parts[:tuned])]): # the first comes last: its network stays
-        net, more = _tune(start, images, features, pooled, train, test, groups, k, settings)
+        net, more = _tune(start, images, pooled, train, test, groups, k, settings)
         predictions += more
     table = pd.concat(predictions, ignore_index=True)
     results = results_of(table)
@@ -317,9 +317,10 @@ def finetune(run:str=EMBEDDED, # run directory
     return path
 
 # %% ../nbs/05_finetune.ipynb #51e9ba7a
-def _tune(start, images, features, pooled, train, test, groups, split, o): # o: the stage's settings; network, tables of predictions
+def _tune(start, images, pooled, train, test, groups, split, o): # o: the stage's settings; network, tables of predictions
     seed_all("finetune", o["seed"])
-    net, features, pooled = load_model(start), *map(torch.from_numpy, map(np.ascontiguousarray, (features, pooled)))
+    net, pooled = load_model(start), torch.from_numpy(np.ascontiguousarray(pooled))
+    with torch.no_grad(): features = torch.cat(net.embed(pooled), 1) # what its regressor reads
     learn, aside = set_aside(groups, train, o["held"], o["seed"])
     how = dict(loss=o["loss"], choose=o["choose"])
     found = [_rows("regressor", split, images, test, fit_head(net, features, images.scores, learn, aside, o["epochs"], o["batch"], o["rate"], **how)[test])]
