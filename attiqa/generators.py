@@ -287,7 +287,7 @@ def contact_sheet(scored:pd.DataFrame, # of `score_comparison`
 SCENES = ("astronaut.png", "chelsea.png", "china.jpg", "coffee.png", "flower.jpg", "motorcycle_left.png")
 SIDE, PATCH = 128, 8 # pixels
 QUALITIES = (95, 20, 12, 8, 5, 1) # of JPEG, best first
-CAPACITIES = (64, 24, 14, 10, 5, 1) # components, best first
+CAPACITIES = (40, 14, 10, 7, 3, 1) # components, best first
 
 def prompt_picture(number:int, *parts:str|int # what else names the draw
                   )->Image.Image: # (SIDE, SIDE) RGB
