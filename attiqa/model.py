@@ -15,7 +15,7 @@ from .core import ATTRIBUTES, AttiqaError, atomic, write_json
 
 # %% auto #0
 __all__ = ['ANY_SIZE', 'moments', 'Head', 'create_backbone', 'feature_maps', 'AttributeNet', 'calibrate', 'fold_norms', 'folded',
-           'save_model', 'read_tensors', 'fill', 'fill_backbone', 'load_model']
+           'FrozenNormConv', 'with_frozen_norms', 'save_model', 'read_tensors', 'fill', 'fill_backbone', 'load_model']
 
 # %% ../nbs/00d_model.ipynb #fb76df34
 def moments(maps:list[torch.Tensor] # each (B, C_i, H_i, W_i)
@@ -144,6 +144,64 @@ def folded(net:nn.Module, # in evaluation mode; images to a tensor or several
     found, wanted = ([m] if torch.is_tensor(m := f(x)) else m for f in (quick, deepcopy(net).to("cpu")))
     same = all((a - b).abs().max() <= 1e-4*b.abs().max().clamp(min=1) for a, b in zip(found, wanted))
     return quick.to(next(net.parameters()).device) if same else net
+
+# %% ../nbs/00d_model.ipynb #4964ec4d
+class _SkippingDepthwise(torch.autograd.Function):
+    "A depthwise convolution with a stride; its input's gradient is computed without one."
+    @staticmethod
+    def forward(ctx, x, weight, bias, stride, padding):
+        ctx.save_for_backward(x, weight)
+        ctx.stride, ctx.padding = stride, padding
+        return F.conv2d(x, weight, bias, stride, padding, groups=x.shape[1])
+
+    @staticmethod
+    def backward(ctx, grad):
+        x, weight = (tensor.to(grad.dtype) for tensor in ctx.saved_tensors)
+        for_x = for_weight = None
+        if ctx.needs_input_grad[0]: for_x = _depthwise_input_gradient(grad, x.shape, weight, ctx.stride, ctx.padding)
+        if ctx.needs_input_grad[1]:
+            for_weight = torch.nn.grad.conv2d_weight(x, weight.shape, grad, ctx.stride, ctx.padding, groups=x.shape[1])
+        return for_x, for_weight, grad.sum((0, 2, 3)) if ctx.needs_input_grad[2] else None, None, None
+
+def _depthwise_input_gradient(grad, shape, weight, stride, padding):
+    reach = [k - 1 for k in weight.shape[2:]]
+    spread = grad.new_zeros(*shape[:2], *(n + r for n, r in zip(shape[2:], reach)))
+    spread = spread.to(memory_format=torch.channels_last)
+    rows, columns = (slice(r - p, r - p + n*s, s) for r, p, n, s in zip(reach, padding, grad.shape[2:], stride))
+    spread[:, :, rows, columns] = grad
+    return F.conv2d(spread, weight.flip(2, 3), groups=shape[1])
+
+# %% ../nbs/00d_model.ipynb #350c6a73
+class FrozenNormConv(nn.Module):
+    "A convolution and the constant normalization behind it, computed as one convolution."
+    def __init__(self, conv:nn.Conv2d, # its weights go on learning
+                 norm:nn.BatchNorm2d): # its statistics, scale and shift stay
+        super().__init__()
+        self.conv, self.norm = conv, norm.requires_grad_(False)
+        self.act = getattr(norm, "act", nn.Identity())
+        self.skips = conv.groups == conv.in_channels == conv.out_channels and max(conv.stride) > 1
+
+    def forward(self, x):
+        scale = self.norm.weight*(self.norm.running_var + self.norm.eps).rsqrt()
+        bias = self.norm.bias - self.norm.running_mean*scale
+        weight, conv = self.conv.weight*scale[:, None, None, None], self.conv
+        if self.skips and not isinstance(conv.padding, str):
+            return self.act(_SkippingDepthwise.apply(x, weight, bias, conv.stride, conv.padding))
+        return self.act(F.conv2d(x, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups))
+
+# %% ../nbs/00d_model.ipynb #7c5925a1
+def with_frozen_norms(net:nn.Module # convolutions without a bias, each followed by its normalization
+                     )->nn.Module: # a network of the same weights: what it learns, `net` has learned
+    "The same network with its normalizations as constants; it learns two to three times as fast on a CPU."
+    shared = {id(part): part for _, _, part in _atoms(net)}
+    view, conv = deepcopy(net, shared), None
+    for place in [p for p in _atoms(view) if not isinstance(p[2], nn.Identity)]:
+        parent, name, part = place
+        if isinstance(part, nn.BatchNorm2d) and conv and type(conv[2]) is nn.Conv2d and conv[2].bias is None and conv[2].out_channels == part.num_features:
+            setattr(conv[0], conv[1], FrozenNormConv(conv[2], part))
+            setattr(parent, name, nn.Identity())
+        conv = place
+    return view
 
 # %% ../nbs/00d_model.ipynb #407a12c4
 def save_model(net:AttributeNet, path:str|Path, # ends in .safetensors
