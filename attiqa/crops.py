@@ -104,6 +104,9 @@ class Crops:
 
     def __len__(self): return len(self.index)
 
+    def untouched(self)->np.ndarray: # (len(self),) bool: rows of an image as it is, not of a variant
+        return np.array([self.images.rows[i][1] == 0 for i in self.index])
+
     def __getitem__(self, i:int):
         x, rng = self.images[self.index[i]], generator("crop", self.seed, self.epoch, i)
         if not self.crop: return x, self.labels[i]
@@ -140,18 +143,25 @@ class BatchOrder:
     def __init__(self, count:int, # positions
                  batch:int, # of all processes together; fewer where there are fewer positions
                  seed:int=0, labels:np.ndarray|None=None, # (count, A): spread batches over their range
-                 shuffle:bool=True, rank:int=0, size:int=1): # which of how many processes
-        self.count, self.batch = count, min(batch, count)//size*size
+                 shuffle:bool=True, rank:int=0, size:int=1, # which of how many processes
+                 together:int=1): # neighbours that stay in one batch, the variants of an image say
+        whole = size*together
+        self.count, self.batch, self.together = count, min(batch, count)//whole*whole, together
         if not self.batch: raise AttiqaError(f"{count} images give no batch for {size} processes; label more images")
+        if together > 1 and (count % together or labels is not None): raise AttiqaError(f"{count} rows are no whole groups of {together}, or batches are spread, too; set together to False")
         self.steps, self.seed, self.labels, self.shuffle, self.rank, self.size = count//self.batch, seed, labels, shuffle, rank, size
         self.epoch = self.start = 0 # the next pass begins at step `start` of `epoch`
 
     def batches(self)->np.ndarray: # (steps, batch)
         "All batches of the epoch; what does not fill one is left out, other rows each time."
         rng = generator("order", self.seed, self.epoch)
-        rows = (rng.permutation(self.count) if self.shuffle else np.arange(self.count))[:self.steps*self.batch]
+        groups = np.arange(self.count).reshape(-1, self.together)
+        rows = (rng.permutation(groups) if self.shuffle else groups).ravel()[:self.steps*self.batch]
         return rows.reshape(self.steps, self.batch) if self.labels is None else spread_batches(rows, self.labels, self.batch, rng)
 
+    def own(self)->np.ndarray: # (steps, batch/size)
+        "This process's part of all batches."
+        return np.split(self.batches(), self.size, axis=1)[self.rank]
+
     def __call__(self)->list[int]: # this process's positions, from the step on at which the pass begins
-        own = np.split(self.batches(), self.size, axis=1)[self.rank]
-        return own[self.start:].ravel().tolist()
+        return self.own()[self.start:].ravel().tolist()

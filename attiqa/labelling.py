@@ -20,25 +20,29 @@ from torch.fx.experimental.optimization import fuse
 from torch.utils.data import DataLoader, IterableDataset
 from torchvision.transforms import Normalize, ToTensor
 from tqdm import tqdm
-from .core import ATTRIBUTES, AttiqaError, atomic, cores
-from .distort import Recipe, apply_recipe, random_recipe
-from .images import ImageSource, crop_center, to_image, to_tensor
+from .core import ATTRIBUTES, AttiqaError, atomic, cores, generator
+from .distort import EVERY, MECHANISMS, NEVER, Recipe, apply_recipe, random_recipe
+from .images import ImageSource, crop_center, open_source, to_image, to_tensor
 from .prompts import attribute_scores
 from .sources import Shard
 from .vlm import VLM, NativeCrop
 
 # %% auto #0
-__all__ = ['TEXT', 'REJECTS', 'ROW', 'LABELS', 'DRAFT', 'ENGINES', 'KINDS', 'FULL', 'SOFTWARE', 'variant_recipe',
-           'labelled_pixels', 'pixel_hash', 'Halves', 'halves', 'Chunk', 'Result', 'parquet_bytes', 'Labeller',
-           'label_table', 'embedding_table', 'folded', 'Feed', 'Feeder', 'one_thread', 'spread', 'embed_here',
-           'local_engine', 'Shared', 'label_shared', 'ray_engine', 'sweep', 'room', 'write_result', 'Pending',
-           'software', 'model_hash', 'in_notebook', 'Progress', 'label_shards']
+__all__ = ['RECIPES', 'TEXT', 'REJECTS', 'ROW', 'LABELS', 'DRAFT', 'ENGINES', 'KINDS', 'FULL', 'SOFTWARE', 'variant_recipe',
+           'labelled_pixels', 'pixel_hash', 'random_view', 'labelled_source', 'Halves', 'halves', 'Chunk', 'Result',
+           'parquet_bytes', 'Labeller', 'label_table', 'embedding_table', 'folded', 'Feed', 'Feeder', 'one_thread',
+           'spread', 'embed_here', 'local_engine', 'Shared', 'label_shared', 'ray_engine', 'sweep', 'room',
+           'write_result', 'Pending', 'software', 'model_hash', 'in_notebook', 'Progress', 'label_shards']
 
 # %% ../nbs/03a_labelling.ipynb #31d823c6
+RECIPES = dict(attributes=MECHANISMS, broad={name: m for name, m in EVERY.items() if name not in NEVER}) # what variants are drawn from, by name
+
 def variant_recipe(key:str, variant:int, # 0 is the image as it is
-                   seed:int)->Recipe:
+                   seed:int, chance:float=.5, # that an attribute is worsened
+                   mechanisms:str="attributes" # in RECIPES
+                  )->Recipe:
     "The recipe of one variant of one image."
-    return random_recipe("variant", seed, key, variant) if variant else []
+    return random_recipe("variant", seed, key, variant, chance=chance, mechanisms=RECIPES[mechanisms]) if variant else []
 
 def labelled_pixels(image, # RGB
                     recipe:Recipe, size:int, # pixels a side of the crop from the middle, 0 for the whole image
@@ -56,6 +60,37 @@ def _bytes_hash(pixels): # (H, W, 3) bytes
     digest = hashlib.blake2b(np.array(pixels.shape, "<u4").tobytes(), digest_size=8)
     digest.update(np.ascontiguousarray(pixels))
     return digest.hexdigest()
+
+# %% ../nbs/03a_labelling.ipynb #4e12d423
+def random_view(image:Image.Image, # RGB
+                size:int, # pixels a side
+                shrink:float, # largest factor, 1 for native resolution alone
+                rng:np.random.Generator)->Image.Image: # size x size
+    "A square at a random place, half of the time of the image shrunk by a random factor."
+    factor = rng.uniform(1, shrink) if rng.random() < .5 else 1.
+    factor = min(factor, max(1, min(image.size)/size))
+    if factor > 1: image = image.resize([max(size, round(side/factor)) for side in image.size], Image.Resampling.LANCZOS)
+    if min(image.size) < size: return crop_center(image, size)
+    left, top = (int(rng.integers(0, side - size + 1)) for side in image.size)
+    return image.crop((left, top, left + size, top + size))
+
+# %% ../nbs/03a_labelling.ipynb #0bea1196
+def _load_view(images, size, shrink, seed, name, **options):
+    key, _, number = name.rpartition("#")
+    return random_view(images.load(key, **options), size, shrink, generator("view", seed, key, int(number)))
+
+def labelled_source(source:str, count:int, seed:int, # as in `open_source`
+                    size:int, # pixels a side of what is labelled, 0 for whole images
+                    views:int=0, # random views an image; 0 for the images themselves
+                    shrink:float=1. # as in `random_view`
+                   )->ImageSource: # of views, keys are 'photo.jpg#0', 'photo.jpg#1', ...
+    "The images of a source, or random views of them as images of their own; AttiqaError where views have no size or the source is a tar."
+    if views and not size: raise AttiqaError(f"views {views}: views have a size; give size in pixels")
+    images = open_source(source, count, seed, (2*size if views else size) or 192)
+    if not views: return images
+    if images.tars: raise AttiqaError(f"{images.name}: views are cut from images that can be opened in any order; unpack the tars, or set views to 0")
+    keys = [f"{key}#{number}" for key in images.keys for number in range(views)]
+    return ImageSource(images.name, keys, partial(_load_view, images, size, shrink, seed))
 
 # %% ../nbs/03a_labelling.ipynb #61287ff5
 @dataclass(frozen=True)
@@ -127,8 +162,11 @@ class Labeller:
     draft: bool = False # JPEGs decoded no larger than the model needs; then `pixels` is empty
     embeddings: bool = False # keep them, in 16 bits
     precision: str = "float32" # or 'bfloat16'
+    chance: float = .5 # that a variant worsens an attribute
+    mechanisms: str = "attributes" # that variants are drawn from, in RECIPES
 
     def __post_init__(self):
+        if self.mechanisms not in RECIPES: raise AttiqaError(f"no mechanisms {self.mechanisms!r}; there are {', '.join(RECIPES)}")
         if self.draft and (self.size or self.variants or isinstance(self.vlm.preprocess, NativeCrop)):
             raise AttiqaError("draft decoding is for whole images (size 0, variants 0) and a model that shrinks them")
 
@@ -140,7 +178,7 @@ class Labeller:
 def _crops(self, key, image, picture): # (row, bytes) of every variant
     width, height = image.info.get("size", image.size)
     for variant in range(self.variants + 1):
-        recipe = variant_recipe(key, variant, self.seed)
+        recipe = variant_recipe(key, variant, self.seed, self.chance, self.mechanisms)
         crop = to_image(labelled_pixels(image, recipe, self.size, key, variant, self.seed)) if recipe else crop_center(image, self.size) if self.size else image
         digest = "" if self.draft else _bytes_hash(np.asarray(crop))
         yield (key, variant, json.dumps(recipe), width, height, digest), np.array(picture(crop))

@@ -5,14 +5,14 @@
 # %% ../nbs/04_pretrain.ipynb #729c46ab
 from __future__ import annotations
 import sys
+from copy import deepcopy
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 import numpy as np, pandas as pd, torch
-from fastai.callback.fp16 import MixedPrecision
 from fastai.callback.schedule import Learner
-from fastai.callback.training import BnFreeze, GradientClip
+from fastai.callback.training import BnFreeze, GradientClip, bn_types
 from fastai.data.core import DataLoaders
 from fastai.data.load import DataLoader
 from .core import ATTRIBUTES, EMBEDDED, AttiqaError, file_hash, generator, record, require, run_path, seed_all
@@ -20,14 +20,15 @@ from .crops import BatchOrder, Crops, LabelledImages, gigabytes, hold_out, keep_
 from .images import open_source
 from .losses import attribute_loss
 from .metrics import pair_agreement, srcc
-from .model import AttributeNet, calibrate, fill_backbone, read_tensors, save_model
+from .labelling import labelled_source
+from .model import AttributeNet, calibrate, fill_backbone, read_tensors, save_model, with_frozen_norms
 from .pseudolabels import label_images, read_labels
-from .training import (Checkpoint, ColumnMetric, Distribute, LiveCurves, LogFile, MovingAverage, Processes, StepBar, StopAtNaN, TellEpoch, ToUnit, keep_memory,
+from .training import (Checkpoint, ColumnMetric, Distribute, HalfPrecision, HoldFeatures, LiveCurves, LogFile, MovingAverage, Processes, StepBar, StopAtNaN, TellEpoch, ToUnit, keep_memory,
                              claim_settings, over_processes, processes, run_stage, share_norms, unwrap)
 
 # %% auto #0
-__all__ = ['FREE', 'start_from', 'build_network', 'ordering_metrics', 'use_gpu', 'two_groups', 'ranking_learner', 'predict',
-           'held_out_figures', 'training_data', 'pretrain']
+__all__ = ['FREE', 'start_from', 'build_network', 'fix_kernels', 'freeze_norms', 'ordering_metrics', 'use_gpu', 'two_groups',
+           'ranking_learner', 'read_crops', 'predict', 'held_out_figures', 'training_data', 'pretrain']
 
 # %% ../nbs/04_pretrain.ipynb #e84cac44
 def start_from(net:AttributeNet, path:str|Path): # a safetensors file in timm's names, or the folder of a CLIP in open_clip's format with a timm vision tower
@@ -44,6 +45,20 @@ def build_network(backbone:str, embedding:int, start:str # '', 'imagenet' for ti
     if start not in ("", "imagenet"): start_from(net, start)
     net.regressor.requires_grad_(False)
     return net
+
+# %% ../nbs/04_pretrain.ipynb #c4c619c1
+def fix_kernels(backbone:torch.nn.Module):
+    "Let depthwise kernels of 5x5 and more stay as they are: on a CPU, their gradients cost as much as all others."
+    for layer in backbone.modules():
+        if isinstance(layer, torch.nn.Conv2d) and layer.groups == layer.in_channels and min(layer.kernel_size) >= 5: layer.weight.requires_grad_(False)
+
+@torch.no_grad()
+def freeze_norms(net:AttributeNet, pooled:torch.Tensor): # pooled: (N, width) of some images
+    "Let the heads' normalization take the statistics of some images; from here on no normalization changes."
+    net.norm.running_mean.copy_(pooled.mean(0)), net.norm.running_var.copy_(pooled.var(0))
+    for layer in net.modules():
+        if isinstance(layer, bn_types): layer.requires_grad_(False)
+    net.backbone = with_frozen_norms(net.backbone)
 
 # %% ../nbs/04_pretrain.ipynb #251f08b2
 def _metrics(tolerance): # name to a function of predictions and targets
@@ -77,7 +92,7 @@ def ranking_learner(net:AttributeNet, train:Crops, valid:Crops, order:BatchOrder
                           DataLoader(valid, bs=order.batch, num_workers=workers), device=device) # a loss of pairs depends on the batch
     names = lambda rows: [list(train.images.rows[train.index[i]][:2]) for i in rows]
     callbacks = [ToUnit(), TellEpoch(), BnFreeze(), GradientClip(1.), StopAtNaN(place/f"nan_batch_{world.rank}.json", names), Checkpoint(place/"pretraining"/"state.safetensors", checkpoint, world.rank)]
-    if bf16: callbacks.append(MixedPrecision("bf16"))
+    if bf16: callbacks.append(HalfPrecision())
     if ema: callbacks.append(MovingAverage(ema))
     if world.size > 1: callbacks.append(Distribute(world))
     if not world.rank: callbacks += [LogFile(place/"pretrain_log.csv"), StepBar(), *([LiveCurves()] if live else [])]
@@ -85,13 +100,16 @@ def ranking_learner(net:AttributeNet, train:Crops, valid:Crops, order:BatchOrder
 
 # %% ../nbs/04_pretrain.ipynb #ea75bf49
 @torch.no_grad()
-def predict(net:AttributeNet, crops:Crops, batch:int=64, workers:int=0)->torch.Tensor: # (N, 5) scalars
-    "Scalars of every crop, in order; whole images of different sizes one at a time."
-    net.eval()
-    device, one_size = next(net.parameters()).device, crops.crop or crops.images.size
+def read_crops(read, crops:Crops, device:torch.device, batch:int=64, workers:int=0)->torch.Tensor: # read: images (B, 3, H, W) to rows (B, D); (N, D)
+    "Rows of every crop, in order; whole images of different sizes one at a time."
+    one_size = crops.crop or crops.images.size
     loader = torch.utils.data.DataLoader(crops, batch_size=batch if one_size else 1, num_workers=workers)
     eager = torch.compiler.set_stance("force_eager") if device.type == "cuda" else nullcontext() # sizes differ from the crops'
-    with eager: return torch.cat([net(x.to(device, memory_format=torch.channels_last).float().div_(255)).cpu() for x, _ in loader])
+    with eager: return torch.cat([read(x.to(device, memory_format=torch.channels_last).float().div_(255)).cpu() for x, _ in loader])
+
+def predict(net:AttributeNet, crops:Crops, batch:int=64, workers:int=0)->torch.Tensor: # (N, 5) scalars
+    "Scalars of every crop, in order."
+    return read_crops(net.eval(), crops, next(net.parameters()).device, batch, workers)
 
 def held_out_figures(net:AttributeNet, whole:Crops, tolerance:float, workers:int=0)->dict: # ten figures by name
     "Agreement and SRCC with the pseudo-labels on whole held-out images."
@@ -107,10 +125,13 @@ def training_data(folder:Path, source:str, crop:int, held_out:float, memory:floa
     "Labelled images as crops, checked against their labels."
     rows, job = read_labels(folder)
     if job["source"] != open_source(source, 1).name: raise AttiqaError(f"{folder} labels {job['source']}, not {source}; give the source that was labelled")
-    images = LabelledImages(rows, open_source(source, job["keys"] or 0, job["seed"], job["size"] or 192), job["size"], job["seed"])
+    views = job.get("views", 0) # labels of an earlier version have none
+    labelled = labelled_source(source, (job["keys"] or 0)//max(1, views), job["seed"], job["size"], views, job.get("shrink", 1.))
+    images = LabelledImages(rows, labelled, job["size"], job["seed"])
     verify_pixels(rows, images, 32, seed)
     if gigabytes(rows, job["size"]) <= memory: keep_pixels(images, workers)
-    held, ranks = hold_out(rows, held_out, seed), torch.from_numpy(rank_shares(rows[list(ATTRIBUTES)].to_numpy()))
+    held = hold_out(rows.assign(key=rows.key.str.rpartition("#")[0]) if views else rows, held_out, seed)
+    ranks = torch.from_numpy(rank_shares(rows[list(ATTRIBUTES)].to_numpy()))
     inside, outside = np.flatnonzero(~held), np.flatnonzero(held)
     few = np.sort(generator("calibrate", seed).permutation(inside)[:256])
     parts = dict(train=(inside, crop, False), valid=(outside, crop, True), whole=(outside, 0, True), train_whole=(few, 0, True))
@@ -131,6 +152,10 @@ def pretrain(run:str=EMBEDDED, # run directory
              batch:int=32, # crops in a batch, of all processes together: all its pairs are ranked
              rate:float=2e-3, # highest learning rate of the one-cycle schedule
              share:float=1., # of that rate, at which the backbone learns: a small one keeps more of what its start knows, 0 all of it
+             keep:float=0., # weight of the term that holds the features of untouched images where the start has them
+             norms:str="learn", # do the backbone's normalizations 'learn', or stay 'frozen' as the start has them?
+             kernels:bool=True, # do depthwise kernels of 5x5 learn? Without them a CPU trains twice as fast
+             together:bool=False, # are all variants of an image in one batch?
              loss:str="margin", # margin, logistic, fidelity, l1 or mse
              margin:float=1., # of the margin ranking loss
              tolerance:float=.02, # pairs of ranks nearer than this are left out
@@ -168,16 +193,24 @@ def _train(settings, folder, place, world): # network on the CPU, name of the da
     if o.workers < 0: o.workers = 2*(world.device.type == "cuda")
     parts, name = training_data(folder, o.source, o.crop, o.held_out, o.memory, o.workers, o.seed)
     if o.batch % world.size: raise AttiqaError(f"a batch of {o.batch} cannot be shared by {world.size} processes; choose a multiple")
-    order = BatchOrder(len(parts["train"]), o.batch, o.seed, parts["train"].labels.numpy() if o.spread else None, rank=world.rank, size=world.size)
+    train, untouched = parts["train"], parts["train"].untouched()
+    group = len(train)//int(untouched.sum()) if o.together else 1 # rows of an image
+    order = BatchOrder(len(train), o.batch, o.seed, train.labels.numpy() if o.spread else None, rank=world.rank, size=world.size, together=group)
     seed_all("pretrain", o.seed) # here, because loaders draw as well
     net = build_network(o.backbone, o.embedding, o.start).to(world.device)
+    start, backbone = deepcopy(net.backbone).requires_grad_(False), net.backbone
     if not o.share: net.backbone.requires_grad_(False) # BnFreeze keeps its normalizations' statistics
+    if o.norms not in ("learn", "frozen"): raise AttiqaError(f"norms is {o.norms!r}; it is 'learn' or 'frozen'")
+    if not o.kernels: fix_kernels(net.backbone)
+    if o.norms == "frozen": freeze_norms(net, read_crops(net.eval().pooled, parts["train_whole"], world.device, workers=o.workers).to(world.device))
     if world.size > 1: net = share_norms(net, world.device)
     if use_gpu(o.compiled, world.device): net.backbone.compile()
     learner = ranking_learner(net, parts["train"], parts["valid"], order, place, criterion, o.tolerance, o.workers, o.ema, use_gpu(o.bf16, world.device), o.live, o.checkpoint, world)
+    if o.keep: learner.add_cb(HoldFeatures(start, o.keep, untouched))
     try:
         with learner.no_bar(), learner.no_logging(): learner.fit_one_cycle(o.epochs, slice(o.share*o.rate, o.rate) if o.share else o.rate)
     except AttiqaError as error: raise _stop_in_one_line(error) from None
+    if o.norms == "frozen": net.backbone = backbone # it shares the weights that learned
     calibrate(net, predict(net, parts["train_whole"], workers=o.workers).to(world.device), parts["train_whole"].labels.to(world.device))
     return net.cpu(), name, held_out_figures(net, parts["whole"], o.tolerance, o.workers)
 

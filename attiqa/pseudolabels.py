@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd, pyarrow.parquet, torch
 from .core import EMBEDDED, AttiqaError, file_hash, read_json, record, require, run_path, write_json, write_parquet
 from .images import ImageSource, Walk, open_source
-from .labelling import (REJECTS, ROW, Labeller, Result, folded, label_shards, label_table, labelled_pixels, model_hash, parquet_bytes, # noqa: F401 - the recipes of variants too
+from .labelling import (REJECTS, ROW, Labeller, Result, folded, label_shards, label_table, labelled_pixels, labelled_source, model_hash, parquet_bytes, # noqa: F401 - the recipes of variants too
                               pixel_hash, room, software, variant_recipe, write_result)
 from .prompts import load_prompts, search_prompts
 from .vlm import MINI_CLIP, load_vlm
@@ -21,7 +21,7 @@ __all__ = ['describe', 'claim', 'read_labels', 'gather_rejects', 'auto_device', 
 # %% ../nbs/03_pseudolabels.ipynb #bbeefe64
 def describe(images:ImageSource, labeller:Labeller, shard:int, prompts:Path)->dict: # content of the manifest
     "What decides the rows."
-    name = {name: getattr(labeller, name) for name in ("variants", "size", "batch", "seed", "draft", "embeddings", "precision")}
+    name = {name: getattr(labeller, name) for name in ("variants", "size", "batch", "seed", "draft", "embeddings", "precision", "chance", "mechanisms")}
     return name | dict(source=images.name, keys=None if isinstance(images.keys, Walk) else len(images), shard=shard, prompts=file_hash(prompts),
                        source_hash=file_hash(images.name) if os.path.isfile(images.name) else None, software=software(),
                        vlm=labeller.vlm.name, device=torch.device(labeller.vlm.device).type,
@@ -69,7 +69,11 @@ def label_images(run:str=EMBEDDED, # run directory
                  count:int=240, # images; 0 for all
                  vlm:str=MINI_CLIP, # the model that the prompts were chosen for
                  variants:int=3, # distorted variants an image; 0 is the plain method
+                 chance:float=.5, # that a variant worsens an attribute
+                 mechanisms:str="attributes", # that variants are drawn from; 'broad' for all but those held out
                  size:int=224, # pixels a side of the labelled crop; 0 for the whole image
+                 views:int=0, # random crops an image; 0 for the one in the middle
+                 shrink:float=2., # largest factor by which half of the random crops are shrunk first
                  shard:int=64, # images a shard; a tar is a shard of its own
                  batch:int=0, # rows in one pass of the model; 0 for 8 on a CPU, 256 on a GPU
                  workers:int=-1, # processes; -1 for one a core, 0 for none beside this one
@@ -83,9 +87,9 @@ def label_images(run:str=EMBEDDED, # run directory
     settings, place = dict(locals()), run_path(run)
     chosen = require(place/"prompts.json", source, lambda: search_prompts(run=run, vlm=vlm, seed=seed), "02_prompts")
     device = auto_device(device)
-    images, model = open_source(source, count, seed, size or 192), load_vlm(vlm, device)
-    labeller = Labeller(images, folded(model), load_prompts(chosen, model), variants, size, auto_batch(batch, device), seed, draft, embeddings, auto_precision(precision, device))
-    claim(place/"pseudolabels", describe(images, labeller, shard, chosen) | dict(model=model_hash(model.model)))
+    images, model = labelled_source(source, count, seed, size, views, shrink), load_vlm(vlm, device)
+    labeller = Labeller(images, folded(model), load_prompts(chosen, model), variants, size, auto_batch(batch, device), seed, draft, embeddings, auto_precision(precision, device), chance, mechanisms)
+    claim(place/"pseudolabels", describe(images, labeller, shard, chosen) | dict(model=model_hash(model.model), views=views, shrink=shrink))
     names, done = label_shards(place, labeller, shard, workers, engine)
     rejected = gather_rejects(place, names)
     with room(place): record(run, "pseudolabels", settings, shards=len(names), rejected=rejected, images=done.images, images_per_second=round(done.rate, 1))

@@ -11,6 +11,8 @@ from pathlib import Path
 from collections.abc import Callable, Iterable
 import numpy as np, pandas as pd, torch, torch.distributed as dist, yaml
 from fastai.callback.core import Callback, CancelEpochException
+from fastai.callback.fp16 import MixedPrecision
+from fastai.callback.hook import Hook
 from fastai.learner import Metric
 from fastai.optimizer import Optimizer
 from fastcore.basics import patch
@@ -18,13 +20,13 @@ from safetensors.torch import save_file
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from .core import AttiqaError, atomic, read_json, stage_settings, write_json
-from .model import fill, read_tensors
+from .model import feature_maps, fill, moments, read_tensors
 
 # %% auto #0
-__all__ = ['ToUnit', 'keep_memory', 'TellEpoch', 'ColumnMetric', 'unwrap', 'StopAtNaN', 'MovingAverage', 'numbers', 'LogFile',
-           'StepBar', 'LiveCurves', 'random_state', 'restore_random', 'optimizer_state', 'restore_optimizer',
-           'claim_settings', 'Checkpoint', 'ranks_random', 'Processes', 'processes', 'over_processes',
-           'global_batch_norm', 'share_norms', 'Distribute', 'read_words', 'run_stage']
+__all__ = ['ToUnit', 'keep_memory', 'TellEpoch', 'ColumnMetric', 'unwrap', 'StopAtNaN', 'HalfPrecision', 'HoldFeatures',
+           'MovingAverage', 'numbers', 'LogFile', 'StepBar', 'LiveCurves', 'random_state', 'restore_random',
+           'optimizer_state', 'restore_optimizer', 'claim_settings', 'Checkpoint', 'ranks_random', 'Processes',
+           'processes', 'over_processes', 'global_batch_norm', 'share_norms', 'Distribute', 'read_words', 'run_stage']
 
 # %% ../nbs/04b_training.ipynb #857af923
 class ToUnit(Callback):
@@ -74,6 +76,37 @@ class StopAtNaN(Callback):
         order, step = self.dls.train.get_idxs, self.train_iter - self.epoch*self.n_iter
         write_json(self.path, dict(epoch=self.epoch, step=step, loss=str(self.loss.item()), rows=self.names(order.batches()[step].tolist())))
         raise AttiqaError(f"the loss became {self.loss.item()} in epoch {self.epoch}, step {step}: its rows are in {self.path}; lower the rate, or mend those images and label them again")
+
+# %% ../nbs/04b_training.ipynb #73f4fe6d
+class HalfPrecision(Callback):
+    "Compute networks in bf16 from the batch to the loss, on any device."
+    order = MixedPrecision.order
+    def before_batch(self):
+        self.context = torch.autocast(self.dls.device.type, torch.bfloat16)
+        self.context.__enter__()
+    def after_loss(self): self.context.__exit__(None, None, None)
+
+# %% ../nbs/04b_training.ipynb #8bbd8a0c
+class HoldFeatures(Callback):
+    "Add to the loss how far the features of untouched images have moved from the start's."
+    order = -10 # before StopAtNaN sees the loss
+    def __init__(self, start:torch.nn.Module, # the backbone before its first step, of frozen weights
+                 weight:float, untouched:np.ndarray): # untouched: (positions of the training set,) bool
+        self.start, self.weight, self.untouched = start.requires_grad_(False).eval(), weight, untouched
+
+    def before_fit(self): self.hook = Hook(unwrap(self.model).norm, lambda module, read, made: read[0], detach=False)
+    def after_fit(self): self.hook.remove()
+    def before_epoch(self): self.rows = self.dls.train.get_idxs.own()
+
+    def after_loss(self):
+        if not self.training: return
+        rows = torch.from_numpy(self.untouched[self.rows[self.train_iter - self.epoch*self.n_iter]]).to(self.x.device)
+        if not rows.any(): return
+        with torch.no_grad(): wanted = moments(feature_maps(self.start, (self.x[rows] - .5)/.25))
+        norm = unwrap(self.model).norm
+        moved = (self.hook.stored[rows] - wanted)*(norm.running_var + norm.eps).rsqrt()
+        self.learn.loss_grad = self.loss_grad + self.weight*moved.square().mean()
+        self.learn.loss = self.loss_grad.clone()
 
 # %% ../nbs/04b_training.ipynb #19046fa3
 class MovingAverage(Callback):

@@ -6,25 +6,25 @@ from attiqa.core import ATTRIBUTES, AttiqaError, generator, seed_all, write_json
 from attiqa.crops import BatchOrder, LabelledImages
 from attiqa.distort import MECHANISMS, apply_recipe
 from attiqa.images import crop_center, embedded_source, package_photograph, to_tensor
-from attiqa.labelling import pixel_hash
+from attiqa.labelling import labelled_source, pixel_hash
 from attiqa.model import load_model
-from attiqa.pretrain import build_network, pretrain
+from attiqa.pretrain import build_network, pretrain, training_data
 from attiqa.pseudolabels import variant_recipe
 from attiqa.training import read_words
 from conftest import ROOT
 
 SMALL = dict(backbone="resnet10t", embedding=4, crop=32, epochs=2, batch=4, held_out=.25, workers=0, checkpoint=2)
 
-def label(run, count=8, size=48, variants=3, **job):
+def label(run, count=8, size=48, variants=3, source=None, **job):
     "Pseudo-labels that nobody scored: a fixed random number an attribute and row."
-    source = embedded_source(count, size)
+    source = source or embedded_source(count, size)
     rows = pd.DataFrame([(key, v, json.dumps(variant_recipe(key, v, 0)), size, size) for key in source.keys for v in range(variants)],
                         columns="key variant recipe width height".split())
     images = LabelledImages(rows, source, size, 0)
     values = generator("test labels").random((len(rows), 5))
     rows = rows.assign(pixels=[pixel_hash(images[i]) for i in range(len(rows))], **dict(zip(ATTRIBUTES, values.T)))
     write_parquet(run/"pseudolabels"/"part-00000.parquet", rows)
-    write_json(run/"pseudolabels"/"manifest.json", dict(source="embedded", keys=count, seed=0, size=size) | job)
+    write_json(run/"pseudolabels"/"manifest.json", dict(source="embedded", keys=len(source), seed=0, size=size) | job)
     return run
 
 def outputs(run):
@@ -95,6 +95,40 @@ def test_killed_at_a_moment_nobody_chose(labelled, undisturbed, run):
     pretrain(**options)
     assert outputs(run) == undisturbed
 
+GENTLE = SMALL | dict(norms="frozen", kernels=False, keep=1., together=True, batch=6, bf16="yes") # a pretrained network goes on
+
+def test_a_killed_run_that_holds_features_ends_as_an_undisturbed_one(labelled, tmp_path):
+    options = dict(labels=str(labelled), **GENTLE)
+    pretrain(run=str(tmp_path/"whole"), **options)
+    killed("step:3", run=str(tmp_path/"killed"), **options)
+    pretrain(run=str(tmp_path/"killed"), **options)
+    assert outputs(tmp_path/"killed") == outputs(tmp_path/"whole")
+
+def test_what_is_frozen_stays_and_the_rest_learns(labelled, run):
+    after = load_model(pretrain(run=str(run), labels=str(labelled), **GENTLE | dict(backbone="efficientnet_lite0", epochs=1))).state_dict()
+    seed_all("pretrain", 0)
+    before = build_network("efficientnet_lite0", 4, "").backbone
+    weights = {name: weight.half().float() if weight.ndim > 1 else weight for name, weight in before.state_dict().items()}
+    same = {name for name, weight in weights.items() if torch.equal(after[f"backbone.{name}"], weight)}
+    stays = {name for name, weight in weights.items() if weight.ndim < 2 or weight.shape[1:] == (1, 5, 5)}
+    assert same == stays
+
+def test_held_features_move_less(labelled, tmp_path):
+    crops = torch.stack([to_tensor(crop_center(package_photograph(name), 64)) for name in ("coffee.png", "chelsea.png")])
+    seed_all("pretrain", 0)
+    start = build_network("resnet10t", 4, "").eval()
+    def moved(keep):
+        net = load_model(pretrain(run=str(tmp_path/str(keep)), labels=str(labelled), **GENTLE | dict(keep=keep)))
+        return (net.pooled(crops) - start.pooled(crops)).square().mean().item()
+    assert moved(100.) < .5*moved(0.)
+
+def test_views_of_a_photograph_are_held_out_together(run):
+    label(run, source=labelled_source("embedded", 8, 0, 48, views=3, shrink=2.), views=3, shrink=2.)
+    parts, _ = training_data(run/"pseudolabels", "embedded", 32, .25, 2., 0, seed=0)
+    photographs = {name: {part.images.rows[i][0].split("#")[0] for i in part.index} for name, part in parts.items()}
+    assert photographs["train"] and photographs["whole"] and not photographs["train"] & photographs["whole"]
+    assert pretrain(run=str(run), **SMALL | dict(epochs=1)).is_file()
+
 def test_a_finished_run_is_kept_and_other_settings_are_refused(labelled, run):
     options = dict(run=str(run), labels=str(labelled), **SMALL) | dict(epochs=1)
     path = pretrain(**options)
@@ -118,7 +152,7 @@ def test_crops_larger_than_the_image(labelled, run):
     assert pretrain(run=str(run), labels=str(labelled), **SMALL | dict(epochs=1, crop=64)).is_file()
 
 @pytest.mark.parametrize("wrong, words", [(dict(loss="hinge"), "no loss 'hinge'"), (dict(weights="1 2"), "give 5 numbers"), (dict(backbone="resnet9000"), "no backbone"),
-                                          (dict(bf16="maybe"), "give auto"), (dict(source="photos"), "photos"), (dict(start="nowhere"), "no such model file")])
+                                          (dict(bf16="maybe"), "give auto"), (dict(norms="thawed"), "it is 'learn' or 'frozen'"), (dict(together=True, spread=True), "set together to False"), (dict(source="photos"), "photos"), (dict(start="nowhere"), "no such model file")])
 def test_what_is_refused(labelled, run, wrong, words):
     with pytest.raises(AttiqaError, match=words) as error: pretrain(run=str(run), labels=str(labelled), **SMALL | wrong)
     assert "\n" not in str(error.value)
