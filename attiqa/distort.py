@@ -365,7 +365,7 @@ def _from_centre(x, rng): # coordinates in pixels from a random centre, (H, 1) a
 # %% ../nbs/00b_distort.ipynb #b95e3f18
 @mechanism("sharpness", BROAD)
 def depth_blur(x, s, rng):
-    "Out of focus by a disc of up to 0.8 to 9 pixels, the more the further along a random line."
+    "Out of focus: a disc whose radius grows along a random line, to 0.8 to 9 pixels."
     radius, angle = .8 + 8.2*s**1.3, rng.uniform(0, 2*math.pi)
     y0, x0 = _from_centre(x, rng)
     depth = (y0*math.sin(angle) + x0*math.cos(angle))/(.4*min(x.shape[1:])) + _waves(x, 60, rng)[0]/4
@@ -379,7 +379,7 @@ def depth_blur(x, s, rng):
 
 @mechanism("sharpness", BROAD)
 def zoom_blur(x, s, rng):
-    "Zoomed during the exposure, by 0.8 to 22 %, around a random point."
+    "Zoomed during the exposure by 0.8 to 22 % around a random point."
     y0, x0 = _from_centre(x, rng)
     far = math.log(1.008 + .212*s**1.3)
     for part in (1, 2, 4, 8): # doubling: sixteen copies in four steps
@@ -389,7 +389,7 @@ def zoom_blur(x, s, rng):
 
 @mechanism("sharpness", BROAD)
 def rotation_blur(x, s, rng):
-    "Turned during the exposure, by 0.4 to 12 degrees, around a random point."
+    "Turned during the exposure by 0.4 to 12 degrees around a random point."
     y0, x0 = _from_centre(x, rng)
     far = math.radians(.4 + 11.6*s**1.3)*(1 if rng.random() < .5 else -1)
     for part in (1, 2, 4, 8):
@@ -405,7 +405,7 @@ def ghosting(x, s, rng):
 
 @mechanism("sharpness", BROAD)
 def warped(x, s, rng):
-    "Bent by waves of 0.4 to 5 pixels, and blurred by 0.3 to 1.6."
+    "Bent at random by 0.35 to 4.3 pixels, one bend every 22 pixels, and blurred by 0.3 to 1.6."
     dy, dx = _waves(x, 22, rng, 2)*(.4 + 4.6*s**1.2)
     return _soft(_moved(x, dy, dx), .3 + 1.3*s)
 
@@ -433,22 +433,22 @@ def denoised(x, s, rng):
 
 @mechanism("sharpness", BROAD)
 def upscaled(x, s, rng):
-    "Smaller by 1.2 to 6.5 and back by Lanczos, sharpened."
+    "Smaller by 1.1 to 6.5 and back by Lanczos, sharpened."
     image = to_image(x)
-    small = _scaled(image, 1/(1.2 + 5.3*s**1.3), Image.Resampling.BICUBIC)
+    small = _scaled(image, 1/(1.1 + 5.4*s**1.5), Image.Resampling.BICUBIC)
     large = to_tensor(small.resize(image.size, Image.Resampling.LANCZOS)).double()
-    return large + (.4 + 1.6*s)*(large - _soft(large, 1 + s))
+    return large + (.2 + 1.8*s)*(large - _soft(large, 1 + s))
 
 @mechanism("sharpness", BROAD)
 def enlarged_thumbnail(x, s, rng):
-    "Smaller by 1.2 to 4.5, saved as JPEG of quality 80 to 25, enlarged."
+    "Smaller by 1.1 to 4.5, saved as JPEG of quality 92 to 25, enlarged."
     image = to_image(x)
-    small = _saved(_scaled(image, 1/(1.2 + 3.3*s**1.2), Image.Resampling.BICUBIC), 80 - 55*s)
+    small = _saved(_scaled(image, 1/(1.1 + 3.4*s**1.4), Image.Resampling.BICUBIC), 92 - 67*s)
     return to_tensor(small.resize(image.size, Image.Resampling.BICUBIC))
 
 @mechanism("sharpness", BROAD)
 def interlaced(x, s, rng):
-    "Every second row from a moment later: moved sideways by up to 0.5 to 12 pixels."
+    "Every second row from a moment later: moved sideways by up to 0.5 to 12 pixels, row by row."
     way = _waves(x, 60, rng)[0].sigmoid()*(1 if rng.random() < .5 else -1)
     rows = way + .15*_normal((x.shape[1], 1), rng)
     later = _moved(x, torch.zeros(1, dtype=x.dtype), rows*(.5 + 11.5*s**1.2))
@@ -458,19 +458,19 @@ def interlaced(x, s, rng):
 # %% ../nbs/00b_distort.ipynb #e82f51c4
 @mechanism("noisiness", BROAD)
 def resaved(x, s, rng):
-    "Saved as JPEG one to nine times at quality 85 to 12, moved and rescaled a little in between."
-    shifts, factors = rng.integers(0, 8, (9, 2)), rng.uniform(.94, 1.06, 9)
+    "Saved as JPEG once to nine times at quality 92 to 11, shifted and rescaled by up to 4 % each time."
+    shifts, factors = rng.integers(0, 8, (9, 2)), rng.uniform(.96, 1.04, 9)
     image, size = to_image(x), (x.shape[2], x.shape[1])
     for (down, right), factor in zip(shifts[:1 + round(8*s)], factors):
         wide = np.pad(np.asarray(image), ((down, 8 - down), (right, 8 - right), (0, 0)), mode="edge")
-        wide = _saved(_scaled(Image.fromarray(wide), factor, Image.Resampling.BILINEAR), 85*(12/85)**s)
+        wide = _saved(_scaled(Image.fromarray(wide), factor, Image.Resampling.BILINEAR), 92*(11/92)**s**1.1)
         wide = wide.resize((size[0] + 8, size[1] + 8), Image.Resampling.BICUBIC)
         image = wide.crop((right, down, right + size[0], down + size[1]))
     return to_tensor(image)
 
 @mechanism("noisiness", BROAD)
 def lost_blocks(x, s, rng):
-    "0.3 to 45 % of the blocks of 16 pixels lost: content from 6 to 24 pixels away in their place."
+    "0.3 to 45 % of the blocks of 16 pixels lost, replaced by content from 6 to 24 pixels away."
     high, wide = (math.ceil(n/16) for n in x.shape[1:])
     order = (rng.random((high, wide)) + rng.random((high, 1))).argsort(None).argsort().reshape(high, wide)
     lost = order < max(1, round((.003 + .447*s**1.8)*high*wide))
@@ -481,7 +481,7 @@ def lost_blocks(x, s, rng):
 
 @mechanism("noisiness", BROAD)
 def spatter(x, s, rng):
-    "Up to 24 blurred drops on the lens, dark or bright, that cover more and more of the image."
+    "Blurred drops on the lens, dark or bright: few that hide 30 % to 24 larger ones that hide 90 %."
     order, radii = np.arange(24)/24, rng.uniform(.03, .12, 24)
     colour = (.85 if rng.random() < .5 else .15) + torch.from_numpy(rng.normal(0, .05, 3))[:, None, None]
     radii = torch.from_numpy(radii*np.clip(.35 + 1.3*s - order, 1e-6, 1))[:, None]
@@ -492,7 +492,7 @@ def spatter(x, s, rng):
 
 @mechanism("noisiness", BROAD)
 def hot_pixels(x, s, rng):
-    "0.03 to 3 % of the pixels shine in a random colour, and a little around."
+    "0.03 to 3 % of the pixels shine in a random colour and light their neighbours a little."
     hit = torch.from_numpy(rng.random(x.shape[1:]) < .0003 + .03*s**1.5)
     light = hit*1.6*torch.from_numpy(rng.random(x.shape))**2
     kernel = torch.tensor([[0, .2, 0], [.2, 1, .2], [0, .2, 0]], dtype=x.dtype)
@@ -513,7 +513,7 @@ def too_bright(x, s, rng):
 
 @mechanism("brightness", BROAD)
 def night_phone(x, s, rng):
-    "A third of a stop to five stops less light, half of it regained; the noise smeared, then sharpened."
+    "A third of a stop to five stops less light, half of them regained; noise smeared, then sharpened."
     stops = .33 + 4.67*s
     light = to_linear(x.clamp(0, 1))*2**-stops
     noisy = light + (light/800 + 1e-6).sqrt()*_normal(x.shape, rng)
@@ -523,14 +523,14 @@ def night_phone(x, s, rng):
 
 @mechanism("contrast", BROAD)
 def glare(x, s, rng):
-    "Stray light over the whole image: 0.5 to 60 % of white added in linear light, unevenly."
+    "Stray light over the whole image: on average 0.4 to 42 % of white added in linear light."
     field = (_waves(x, max(x.shape[1:])/2, rng)/2).sigmoid()
     tint = torch.from_numpy(1 + rng.uniform(-.12, .12, 3))[:, None, None]
-    return from_linear((to_linear(x.clamp(0, 1)) + (.005 + .595*s**1.7)*1.4*field*tint).clamp(0, 1))
+    return from_linear((to_linear(x.clamp(0, 1)) + (.004 + .416*s**1.7)*2*field*tint).clamp(0, 1))
 
 @mechanism("contrast", BROAD)
 def veil(x, s, rng):
-    "Dirty glass: a cloudy light film that hides up to 8 to 90 %."
+    "Dirty glass or fog: a cloudy light film that hides up to 8 to 90 %."
     clouds = sum(_waves(x, cell, rng)*cell/64 for cell in (64, 32, 16, 8))
     light = rng.uniform(.65, .95)
     return x + (light - x)*(.08 + .82*s)*(1.5*clouds + .5).sigmoid()
