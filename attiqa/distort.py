@@ -493,17 +493,17 @@ def spatter(x, s, rng):
 @mechanism("noisiness", BROAD)
 def hot_pixels(x, s, rng):
     "0.03 to 3 % of the pixels shine in a random colour and light their neighbours a little."
-    hit = torch.from_numpy(rng.random(x.shape[1:]) < .0003 + .03*s**1.5)
+    hit = torch.from_numpy(rng.random(x.shape[1:]) < .0003 + .03*s**1.8)
     light = hit*1.6*torch.from_numpy(rng.random(x.shape))**2
     kernel = torch.tensor([[0, .2, 0], [.2, 1, .2], [0, .2, 0]], dtype=x.dtype)
     return x + F.conv2d(light[:, None], kernel[None, None], padding=1)[:, 0]
 
 @mechanism("noisiness", BROAD)
 def grain(x, s, rng):
-    "Film grain 1 to 3 pixels wide, the same in all channels, 0.01 to 0.18 in the middle tones."
+    "Film grain 1 to 3 pixels wide, the same in all channels, 0.01 to 0.15 in the middle tones."
     noise = _soft(_normal((1, *x.shape[1:]), rng), rng.uniform(.5, 1.3))
     middle = 4*luma(x)*(1 - luma(x))
-    return x + (.01 + .17*s**1.3)*noise/noise.std()*(.3 + .7*middle)
+    return x + (.01 + .14*s**1.4)*noise/noise.std()*(.3 + .7*middle)
 
 # %% ../nbs/00b_distort.ipynb #f1b9370a
 @mechanism("brightness", BROAD)
