@@ -368,7 +368,7 @@ def depth_blur(x, s, rng):
     "Out of focus: a disc whose radius grows along a random line, to 0.8 to 9 pixels."
     radius, angle = .8 + 8.2*s**1.3, rng.uniform(0, 2*math.pi)
     y0, x0 = _from_centre(x, rng)
-    depth = (y0*math.sin(angle) + x0*math.cos(angle))/(.4*min(x.shape[1:])) + _waves(x, 60, rng)[0]/4
+    depth = (y0*math.sin(angle) + x0*math.cos(angle))/(.22*min(x.shape[1:])) + _waves(x, 60, rng)[0]/4
     near = (depth.sigmoid()*2.6 - .3).clamp(0, 1)*2 # 0 sharp, 1 the smaller disc, 2 the larger one
     out = x*(1 - near).clamp(min=0)
     for step in (1, 2):
