@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from collections.abc import Callable
 import numpy as np, torch, torch.nn.functional as F
 from PIL import Image, ImageFilter
+from scipy.ndimage import uniform_filter
 from scipy.signal import fftconvolve
 from .core import ATTRIBUTES, AttiqaError, generator
 from .images import to_image, to_tensor
@@ -22,7 +23,9 @@ __all__ = ['MECHANISMS', 'BROAD', 'EVERY', 'LUMA', 'NEVER', 'KINDS', 'Recipe', '
            'faded_cast', 'motion_path', 'pixelation', 'aliasing', 'over_sharpening', 'smeared', 'jitter', 'local_blur',
            'demosaic_noise', 'row_noise', 'local_noise', 'webp', 'banding', 'over_exposure', 'low_light',
            'uneven_light', 'hard_curve', 'flare', 'colour_cast', 'over_saturation', 'colour_bleed', 'colour_fringe',
-           'apply_recipe', 'random_recipe', 'levels', 'ladder']
+           'depth_blur', 'zoom_blur', 'rotation_blur', 'ghosting', 'warped', 'denoised', 'upscaled',
+           'enlarged_thumbnail', 'interlaced', 'resaved', 'lost_blocks', 'spatter', 'hot_pixels', 'grain', 'too_bright',
+           'night_phone', 'glare', 'veil', 'over_processed', 'apply_recipe', 'random_recipe', 'levels', 'ladder']
 
 # %% ../nbs/00b_distort.ipynb #e3a11f16
 @dataclass(frozen=True)
@@ -342,6 +345,204 @@ def colour_fringe(x, s, rng):
         grid = torch.stack(torch.broadcast_tensors(x0 + dx, y0[:, None] + dy), -1)
         return F.grid_sample(x[None, channel:channel + 1], grid[None], padding_mode="reflection", align_corners=False)[0, 0]
     return torch.stack([moved(0, .5), x[1], moved(2, -.5)])
+
+# %% ../nbs/00b_distort.ipynb #a41c07d2
+def _moved(x, dy, dx): # every pixel taken from dy below and dx to the right, bilinear, mirrored border
+    y0, x0 = ((torch.arange(n, dtype=x.dtype)*2 + 1)/n - 1 for n in x.shape[1:])
+    across, down = x0 + dx*2/x.shape[2], y0[:, None] + dy*2/x.shape[1]
+    grid = torch.stack(torch.broadcast_tensors(across, down), -1)
+    return F.grid_sample(x[None], grid[None], padding_mode="reflection", align_corners=False)[0]
+
+def _waves(x, cell, rng, channels=1): # smooth noise (channels, H, W), one draw every `cell` pixels
+    coarse = _normal((1, channels, *(math.ceil(n/cell) + 3 for n in x.shape[1:])), rng)
+    size = [math.ceil(n*cell) for n in coarse.shape[2:]]
+    return F.interpolate(coarse, size=size, mode="bicubic")[0, :, :x.shape[1], :x.shape[2]]
+
+def _from_centre(x, rng): # coordinates in pixels from a random centre, (H, 1) and (1, W)
+    y0, x0 = (torch.arange(n, dtype=x.dtype) - rng.uniform(.3, .7)*n for n in x.shape[1:])
+    return y0[:, None], x0[None]
+
+# %% ../nbs/00b_distort.ipynb #b95e3f18
+@mechanism("sharpness", BROAD)
+def depth_blur(x, s, rng):
+    "Out of focus: a disc whose radius grows along a random line, to 0.8 to 9 pixels."
+    radius, angle = .8 + 8.2*s**1.3, rng.uniform(0, 2*math.pi)
+    y0, x0 = _from_centre(x, rng)
+    depth = (y0*math.sin(angle) + x0*math.cos(angle))/(.22*min(x.shape[1:])) + _waves(x, 60, rng)[0]/4
+    near = (depth.sigmoid()*2.6 - .3).clamp(0, 1)*2 # 0 sharp, 1 the smaller disc, 2 the larger one
+    out = x*(1 - near).clamp(min=0)
+    for step in (1, 2):
+        y0, x0 = _offsets(radius*step/2 + 1)
+        disc = (radius*step/2 + .5 - torch.hypot(y0, x0)).clamp(0, 1)
+        out = out + _filter(x, disc)*(1 - (near - step).abs()).clamp(min=0)
+    return out
+
+@mechanism("sharpness", BROAD)
+def zoom_blur(x, s, rng):
+    "Zoomed during the exposure by 0.8 to 22 % around a random point."
+    y0, x0 = _from_centre(x, rng)
+    far = math.log(1.008 + .212*s**1.3)
+    for part in (1, 2, 4, 8): # doubling: sixteen copies in four steps
+        shrink = math.exp(-far*part/15) - 1
+        x = (x + _moved(x, y0*shrink, x0*shrink))/2
+    return x
+
+@mechanism("sharpness", BROAD)
+def rotation_blur(x, s, rng):
+    "Turned during the exposure by 0.4 to 12 degrees around a random point."
+    y0, x0 = _from_centre(x, rng)
+    far = math.radians(.4 + 11.6*s**1.3)*(1 if rng.random() < .5 else -1)
+    for part in (1, 2, 4, 8):
+        cos, sin = math.cos(far*part/15) - 1, math.sin(far*part/15)
+        x = (x + _moved(x, y0*cos - x0*sin, x0*cos + y0*sin))/2
+    return x
+
+@mechanism("sharpness", BROAD)
+def ghosting(x, s, rng):
+    "A second image 3 to 15 pixels away that takes 7 to 50 % of the light."
+    angle, far = rng.uniform(0, 2*math.pi), rng.uniform(.6, 1)*(5 + 10*s)
+    return x + (_moved(x, far*math.sin(angle), far*math.cos(angle)) - x)*(.07 + .43*s)
+
+@mechanism("sharpness", BROAD)
+def warped(x, s, rng):
+    "Bent at random by 0.35 to 4.3 pixels, one bend every 22 pixels, and blurred by 0.3 to 1.6."
+    dy, dx = _waves(x, 22, rng, 2)*(.4 + 4.6*s**1.2)
+    return _soft(_moved(x, dy, dx), .3 + 1.3*s)
+
+# %% ../nbs/00b_distort.ipynb #c3d8a260
+def _guided(x, width, epsilon): # guided filter, luma the guide: texture of less variance than epsilon goes
+    mean = lambda v: torch.from_numpy(uniform_filter(v.numpy(), (1, width, width)))
+    guide = luma(x)
+    level, flat = mean(x), mean(guide)
+    slope = (mean(guide*x) - flat*level)/(mean(guide**2) - flat**2 + epsilon)
+    return mean(slope)*guide + mean(level - slope*flat)
+
+def _saved(image, quality): # as a JPEG file gives it back
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=round(quality), subsampling=2)
+    return Image.open(buffer)
+
+def _scaled(image, factor, how): # PIL image with sides times a factor
+    return image.resize([max(2, round(n*factor)) for n in image.size], how)
+
+# %% ../nbs/00b_distort.ipynb #d7046be9
+@mechanism("sharpness", BROAD)
+def denoised(x, s, rng):
+    "Texture of a standard deviation below 0.02 to 0.3 smoothed away, strong edges kept."
+    return _guided(x, 3 + 2*round(6*s), (.02*15**s)**2)
+
+@mechanism("sharpness", BROAD)
+def upscaled(x, s, rng):
+    "Smaller by 1.1 to 6.5 and back by Lanczos, sharpened."
+    image = to_image(x)
+    small = _scaled(image, 1/(1.1 + 5.4*s**1.5), Image.Resampling.BICUBIC)
+    large = to_tensor(small.resize(image.size, Image.Resampling.LANCZOS)).double()
+    return large + (.2 + 1.8*s)*(large - _soft(large, 1 + s))
+
+@mechanism("sharpness", BROAD)
+def enlarged_thumbnail(x, s, rng):
+    "Smaller by 1.1 to 4.5, saved as JPEG of quality 92 to 25, enlarged."
+    image = to_image(x)
+    small = _saved(_scaled(image, 1/(1.1 + 3.4*s**1.4), Image.Resampling.BICUBIC), 92 - 67*s)
+    return to_tensor(small.resize(image.size, Image.Resampling.BICUBIC))
+
+@mechanism("sharpness", BROAD)
+def interlaced(x, s, rng):
+    "Every second row from a moment later: moved sideways by up to 0.5 to 12 pixels, row by row."
+    way = _waves(x, 60, rng)[0].sigmoid()*(1 if rng.random() < .5 else -1)
+    rows = way + .15*_normal((x.shape[1], 1), rng)
+    later = _moved(x, torch.zeros(1, dtype=x.dtype), rows*(.5 + 11.5*s**1.2))
+    odd = torch.arange(x.shape[1])[:, None] % 2 == 1
+    return torch.where(odd, later, x)
+
+# %% ../nbs/00b_distort.ipynb #e82f51c4
+@mechanism("noisiness", BROAD)
+def resaved(x, s, rng):
+    "Saved as JPEG once to nine times at quality 92 to 11, shifted and rescaled by up to 4 % each time."
+    shifts, factors = rng.integers(0, 8, (9, 2)), rng.uniform(.96, 1.04, 9)
+    image, size = to_image(x), (x.shape[2], x.shape[1])
+    for (down, right), factor in zip(shifts[:1 + round(8*s)], factors):
+        wide = np.pad(np.asarray(image), ((down, 8 - down), (right, 8 - right), (0, 0)), mode="edge")
+        wide = _saved(_scaled(Image.fromarray(wide), factor, Image.Resampling.BILINEAR), 92*(11/92)**s**1.1)
+        wide = wide.resize((size[0] + 8, size[1] + 8), Image.Resampling.BICUBIC)
+        image = wide.crop((right, down, right + size[0], down + size[1]))
+    return to_tensor(image)
+
+@mechanism("noisiness", BROAD)
+def lost_blocks(x, s, rng):
+    "0.3 to 45 % of the blocks of 16 pixels lost, replaced by content from 6 to 24 pixels away."
+    high, wide = (math.ceil(n/16) for n in x.shape[1:])
+    order = (rng.random((high, wide)) + rng.random((high, 1))).argsort(None).argsort().reshape(high, wide)
+    lost = order < max(1, round((.003 + .447*s**1.8)*high*wide))
+    far = rng.integers(6, 25, (2, high, wide))*rng.choice((-1, 1), (2, high, wide))*lost
+    far = far.repeat(16, 1).repeat(16, 2)[:, :x.shape[1], :x.shape[2]]
+    rows, columns = ((far[i] + np.indices(far.shape[1:])[i]) for i in (0, 1))
+    return x[:, np.abs(rows) % x.shape[1], np.abs(columns) % x.shape[2]]
+
+@mechanism("noisiness", BROAD)
+def spatter(x, s, rng):
+    "Blurred drops on the lens, dark or bright: few that hide 30 % to 24 larger ones that hide 90 %."
+    order, radii = np.arange(24)/24, rng.uniform(.03, .12, 24)
+    colour = (.85 if rng.random() < .5 else .15) + torch.from_numpy(rng.normal(0, .05, 3))[:, None, None]
+    radii = torch.from_numpy(radii*np.clip(.35 + 1.3*s - order, 1e-6, 1))[:, None]
+    centres = torch.from_numpy(rng.random((2, 24, 1)))
+    far = [((torch.arange(n, dtype=x.dtype) + .5)/n - place)/radii for n, place in zip(x.shape[1:], centres)]
+    inside = (1 - far[0].square()[:, :, None] - far[1].square()[:, None]).amax(0)
+    return x + (colour - x)*(1.3*inside).clamp(0, 1)*(.3 + .6*s)
+
+@mechanism("noisiness", BROAD)
+def hot_pixels(x, s, rng):
+    "0.03 to 3 % of the pixels shine in a random colour and light their neighbours a little."
+    hit = torch.from_numpy(rng.random(x.shape[1:]) < .0003 + .03*s**1.8)
+    light = hit*1.6*torch.from_numpy(rng.random(x.shape))**2
+    kernel = torch.tensor([[0, .2, 0], [.2, 1, .2], [0, .2, 0]], dtype=x.dtype)
+    return x + F.conv2d(light[:, None], kernel[None, None], padding=1)[:, 0]
+
+@mechanism("noisiness", BROAD)
+def grain(x, s, rng):
+    "Film grain 1 to 3 pixels wide, the same in all channels, 0.01 to 0.15 in the middle tones."
+    noise = _soft(_normal((1, *x.shape[1:]), rng), rng.uniform(.5, 1.3))
+    middle = 4*luma(x)*(1 - luma(x))
+    return x + (.01 + .14*s**1.4)*noise/noise.std()*(.3 + .7*middle)
+
+# %% ../nbs/00b_distort.ipynb #f1b9370a
+@mechanism("brightness", BROAD)
+def too_bright(x, s, rng):
+    "Gain of 1.02 to 2, and 0.01 to 0.36 added: shadows lifted, highlights blown."
+    return x*(1.02 + .98*s**1.5) + .01 + .35*s**1.5
+
+@mechanism("brightness", BROAD)
+def night_phone(x, s, rng):
+    "A third of a stop to five stops less light, half of them regained; noise smeared, then sharpened."
+    stops = .33 + 4.67*s
+    light = to_linear(x.clamp(0, 1))*2**-stops
+    noisy = light + (light/800 + 1e-6).sqrt()*_normal(x.shape, rng)
+    shown = from_linear((noisy*2**(stops/2)).clamp(0, 1))
+    smooth = _guided(shown, 5, .0005 + .008*s)
+    return smooth + s*(smooth - _soft(smooth, 1))
+
+@mechanism("contrast", BROAD)
+def glare(x, s, rng):
+    "Stray light over the whole image: on average 0.4 to 42 % of white added in linear light."
+    field = (_waves(x, max(x.shape[1:])/2, rng)/2).sigmoid()
+    tint = torch.from_numpy(1 + rng.uniform(-.12, .12, 3))[:, None, None]
+    return from_linear((to_linear(x.clamp(0, 1)) + (.004 + .416*s**1.7)*2*field*tint).clamp(0, 1))
+
+@mechanism("contrast", BROAD)
+def veil(x, s, rng):
+    "Dirty glass or fog: a cloudy light film that hides up to 8 to 90 %."
+    clouds = sum(_waves(x, cell, rng)*cell/64 for cell in (64, 32, 16, 8))
+    light = rng.uniform(.65, .95)
+    return x + (light - x)*(.08 + .82*s)*(1.5*clouds + .5).sigmoid()
+
+@mechanism("contrast", BROAD)
+def over_processed(x, s, rng):
+    "Local contrast, saturation and sharpening, each added 0.15 to 2 times."
+    strength = .15 + 1.85*s**1.3
+    small = F.interpolate(x[None], size=[max(1, n//8) for n in x.shape[1:]], mode="area")
+    wide = F.interpolate(small, size=x.shape[1:], mode="bicubic")[0]
+    local = x + strength*luma(x - wide) + strength*luma(x - _soft(x, 1))
+    return local + strength*(x - luma(x))
 
 # %% ../nbs/00b_distort.ipynb #1e2cf6bb
 NEVER = ("motion_path", "demosaic_noise", "webp", "banding", "flare", "colour_fringe") # mechanisms that nothing is trained on
