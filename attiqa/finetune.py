@@ -4,7 +4,7 @@
 
 # %% ../nbs/05_finetune.ipynb #f8520d9a
 from __future__ import annotations
-import os, time
+import os, re, time
 from copy import deepcopy
 from datetime import datetime, timezone
 from pathlib import Path
@@ -14,6 +14,7 @@ from fastai.callback.tracker import TrackerCallback
 from fastai.callback.training import BnFreeze, bn_types
 from fastai.data.core import DataLoaders
 from fastai.data.load import DataLoader
+from fastai.learner import trainable_params
 from fastai.metrics import SpearmanCorrCoef
 from sklearn.model_selection import GridSearchCV, GroupKFold, GroupShuffleSplit
 from sklearn.pipeline import make_pipeline
@@ -24,15 +25,16 @@ from .crops import enlarge
 from .datasets import kept_splits, split_groups
 from .features import ScoredImages, frozen_features, looks, network_model, scored_images, surrogate_images
 from .metrics import agreement
-from .model import AttributeNet, load_model, save_model
+from .model import AttributeNet, load_model, save_model, with_frozen_norms
 from .pretrain import pretrain, use_gpu
+from .training import HalfPrecision, MovingAverage, keep_memory
 
 # %% auto #0
 __all__ = ['STRENGTHS', 'PROBES', 'QUALITY_LOSSES', 'SCALE_FREE', 'signed_root', 'spectrum', 'left_out_residuals', 'linear_probe',
            'svr_probe', 'l1_quality', 'plcc_quality', 'norm_in_norm', 'score_loss', 'quality_loss', 'QualityHead',
-           'HeadsNet', 'QualityNet', 'BestEpoch', 'set_aside', 'fit_quality', 'rows_of', 'ScoredCrops', 'match_scale',
-           'fit_head', 'predict_quality', 'settle', 'thaw', 'fit_heads', 'heads_probe', 'fit_network', 'results_of',
-           'today', 'finetune']
+           'HeadsNet', 'QualityNet', 'depth_groups', 'BestEpoch', 'set_aside', 'fit_quality', 'rows_of', 'ScoredCrops',
+           'match_scale', 'fit_head', 'predict_quality', 'settle', 'thaw', 'fit_heads', 'heads_probe', 'fit_network',
+           'results_of', 'today', 'finetune']
 
 # %% ../nbs/05_finetune.ipynb #7fa37a4c
 def signed_root(x:np.ndarray)->np.ndarray:
@@ -125,10 +127,19 @@ class HeadsNet(torch.nn.Module):
 
 class QualityNet(torch.nn.Module):
     "The whole network, as fastai trains it."
-    def __init__(self, net:AttributeNet, bf16:bool=False): super().__init__(); self.net, self.bf16 = net, bf16
+    def __init__(self, net:AttributeNet): super().__init__(); self.net = net
     def forward(self, x):
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16): features = self.net.features(x)
-        return self.net.regressor(features)[:, 0]
+        features = self.net.features(x)
+        with torch.autocast(x.device.type, enabled=False): return self.net.regressor(features)[:, 0]
+
+# %% ../nbs/05_finetune.ipynb #a2ee105e
+def depth_groups(model:QualityNet)->list[list]: # parameters that learn, from the pixels to the score
+    "Parameters in groups by depth: a group each stage of the backbone, then heads and regressor."
+    net, groups = model.net, {}
+    for name, parameter in net.named_parameters():
+        depth = re.match(r"\D*\d*", name)[0] if name.startswith("backbone.") else "top"
+        if parameter.requires_grad: groups.setdefault(depth, []).append(parameter)
+    return [*(group for depth, group in groups.items() if depth != "top"), groups["top"]]
 
 # %% ../nbs/05_finetune.ipynb #73a3a939
 class BestEpoch(TrackerCallback):
@@ -136,7 +147,9 @@ class BestEpoch(TrackerCallback):
     def __init__(self): super().__init__(monitor="spearmanr", comp=np.greater)
     def after_epoch(self):
         super().after_epoch()
-        if self.new_best: self.kept, self.kept_epoch = {k: v.clone() for k, v in self.model.state_dict().items()}, self.epoch
+        if self.new_best: self.kept, self.kept_epoch = {k: v.clone() for k, v in self._validated().state_dict().items()}, self.epoch
+    def _validated(self): # the network whose SRCC was measured
+        return self.learn.moving_average.average.module if hasattr(self.learn, "moving_average") else self.model
     def after_fit(self):
         if hasattr(self, "kept"): self.model.load_state_dict(self.kept)
 
@@ -152,15 +165,18 @@ def set_aside(groups:np.ndarray, train:np.ndarray, # (N,); row positions
 def fit_quality(model:torch.nn.Module, # QualityHead, HeadsNet or QualityNet
                 train, # dataset of (input, score)
                 valid, # likewise, may be empty
-                epochs:int, batch:int, rate:float, loss:str="l1+plcc", # in QUALITY_LOSSES
-                choose:str="last" # epoch whose weights are kept: 'last', or 'best' on valid
+                epochs:int, batch:int, rate:float|slice, # a slice spreads rates over the splitter's groups
+                loss:str="l1+plcc", # in QUALITY_LOSSES
+                choose:str="last", # epoch whose weights are kept: 'last', or 'best' on valid
+                splitter=trainable_params, callbacks=(), decay:float=.01 # of the weights
                )->pd.DataFrame: # a row an epoch: train_loss, valid_loss, srcc on valid
     "Train with fastai's one-cycle; the model ends in evaluation mode."
     if choose not in ("last", "best"): raise AttiqaError(f"choose is {choose!r}; it is 'last' or 'best'")
     if choose == "best" and not len(valid): raise AttiqaError("the best epoch is chosen on images set aside; give held above 0")
     watched = valid if len(valid) else train[:batch] if isinstance(train, list) else train.first(batch) # fastai wants something to watch
     loaders = DataLoaders(DataLoader(train, bs=batch, shuffle=True, drop_last=len(train) > batch), DataLoader(watched, bs=batch))
-    learner = Learner(loaders, model, loss_func=quality_loss(loss), wd=.01, metrics=SpearmanCorrCoef(), cbs=[BnFreeze(), *([BestEpoch()] if choose == "best" else [])])
+    learner = Learner(loaders, model, loss_func=quality_loss(loss), wd=decay, splitter=splitter, metrics=SpearmanCorrCoef(),
+                      cbs=[BnFreeze(), *callbacks, *([BestEpoch()] if choose == "best" else [])])
     with learner.no_bar(), learner.no_logging(): learner.fit_one_cycle(epochs, rate)
     model.eval()
     log = pd.DataFrame(learner.recorder.values, columns=["train_loss", "valid_loss", "srcc"]).rename_axis("epoch").reset_index()
@@ -247,12 +263,19 @@ def heads_probe(net:AttributeNet, features:np.ndarray, # (N, width) of the backb
 
 def fit_network(net:AttributeNet, data:ScoredImages, train:np.ndarray, aside:np.ndarray, # row positions: learnt from, set aside
                 epochs:int, batch:int, rate:float, crop:int, loss:str="l1+plcc", choose:str="last", look:str="whole", seed:int=0,
-                bf16:str="auto" # 16-bit arithmetic: yes, no, or auto: on a GPU
+                bf16:str="auto", # 16-bit arithmetic: yes, no, or auto: on a GPU
+                share:float=1., # of the rate, at which the layer nearest to the pixels learns; in between, geometric
+                ema:float=0., # decay of the moving average of the weights, which is kept; 0 for none
+                decay:float=.01 # of the weights
                )->pd.DataFrame: # see `fit_quality`
-    "Train the whole network on crops."
+    "Train the whole network on crops; its normalizations stay."
+    keep_memory()
     before = look.split("+")[0] if look.startswith("short") else "whole"
-    model = QualityNet(thaw(net), use_gpu(bf16, net.gain.device))
-    log = fit_quality(model, ScoredCrops(data, train, crop, seed, before), ScoredCrops(data, aside, crop, seed, before), epochs, batch, rate, loss, choose)
+    backbone, net.backbone = net.backbone, with_frozen_norms(thaw(net).backbone)
+    crops = [ScoredCrops(data, rows, crop, seed, before) for rows in (train, aside)]
+    callbacks = [*([HalfPrecision()] if use_gpu(bf16, net.gain.device) else []), *([MovingAverage(ema)] if ema else [])]
+    log = fit_quality(QualityNet(net), *crops, epochs, batch, slice(share*rate, rate), loss, choose, depth_groups, callbacks, decay)
+    net.backbone = backbone # it shares the weights that learned
     if loss in SCALE_FREE:
         some = np.sort(generator("scale", seed).permutation(train)[:256])
         match_scale(net, torch.logit(torch.tensor(predict_quality(net, data, some, look), dtype=torch.float32).clamp(1e-6, 1 - 1e-6)), data.scores[some])
@@ -291,6 +314,9 @@ def finetune(run:str=EMBEDDED, # run directory
              crop:int=128, # pixels a side of a training crop, whole network
              batch:int=64, # rows in a batch; at most 16 crops, whole network
              rate:float=2e-3, # highest learning rate; half of it for the heads, a fortieth for the whole network
+             share:float=1., # of that fortieth, at which the layer nearest to the pixels learns; in between, geometric
+             ema:float=0., # decay of the moving average of the whole network's weights, .99 say; 0 for none
+             decay:float=.01, # of the whole network's weights
              bf16:str="auto", # 16-bit arithmetic while the whole network is trained: yes, no, or auto: on a GPU
              workers:int=0, # processes that load images for the frozen features
              seed:int=0)->Path: # model.safetensors
@@ -327,6 +353,6 @@ def _tune(start, images, pooled, train, test, groups, split, o): # o: the stage'
     if o["full_epochs"]:
         predicted = fit_heads(net, pooled, images.scores, learn, aside, o["epochs"], 5, o["batch"], o["rate"], **how)
         found.append(_rows("trained heads", split, images, test, predicted[test]))
-        fit_network(net, images, learn, aside, o["full_epochs"], min(o["batch"], 16), o["rate"]/40, o["crop"], **how, look=o["look"], seed=o["seed"], bf16=o["bf16"])
+        fit_network(net, images, learn, aside, o["full_epochs"], min(o["batch"], 16), o["rate"]/40, o["crop"], **how, look=o["look"], seed=o["seed"], bf16=o["bf16"], share=o["share"], ema=o["ema"], decay=o["decay"])
         found.append(_rows("whole network", split, images, test, predict_quality(net, images, test, o["look"])))
     return net, found
