@@ -62,8 +62,8 @@ def values(score:Score)->dict: # see `journal.values`
 
 def csv_record(score:Score)->str:
     line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(values(score).values())
-    return line.getvalue()
+    csv.writer(line, lineterminator="\r\n").writerow(values(score).values()) # a name with either of them is then quoted
+    return line.getvalue()[:-2] + "\n"
 
 def json_record(score:Score)->str: return " " + json.dumps(values(score), ensure_ascii=False)
 

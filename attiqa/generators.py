@@ -4,7 +4,7 @@
 
 # %% ../nbs/08_generators.ipynb #c8d18f1d
 from __future__ import annotations
-import io
+import csv, io
 from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
@@ -360,7 +360,7 @@ def write_results(folder:str|Path, # made
     "Leaderboard as CSV, Markdown and figure; every picture's scores; the contact sheet; what is odd; agreement with ratings."
     folder, notes = Path(folder), [stability(curve), *lines]
     write_parquet(folder/"images.parquet", scored)
-    with atomic(folder/"leaderboard.csv") as part: board.to_csv(part, index=False)
+    with atomic(folder/"leaderboard.csv") as part: board.to_csv(part, index=False, quoting=csv.QUOTE_NONNUMERIC) # whatever a name holds
     with atomic(folder/"leaderboard.md") as part: part.write_text(to_markdown(board) + "".join(f"\n- {line}" for line in notes) + "\n", encoding="utf-8")
     if "rating" in scored and len(rated_pictures(scored)) >= RATED:
         with atomic(folder/"agreement.csv") as part: rating_agreement(scored).to_csv(part)

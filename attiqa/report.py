@@ -18,43 +18,8 @@ from .images import to_image
 from .score import Scorer, in_order, read_pixels
 
 # %% auto #0
-__all__ = ['THUMBNAIL', 'COLUMNS', 'ABOUT', 'NEAR', 'REACH', 'CELLS', 'COLOURS', 'EXPOSURE', 'TEMPLATE', 'data_uri',
-           'written_about', 'shown', 'entry', 'fingerprint', 'colour_gap', 'duplicate_groups', 'page', 'write_report']
-
-# %% ../nbs/10c_report.ipynb #68d8892a
-THUMBNAIL = 200 # pixels of the longer side
-COLUMNS = ("quality", *ATTRIBUTES)
-ABOUT = (0x010E, 0x013B, 0x0110, 0x0132) # EXIF: description, artist, camera, date
-
-def data_uri(image:Image.Image # RGB
-            )->str: # 'data:image/jpeg;base64,...'
-    "A small picture as text."
-    small, file = image.copy(), io.BytesIO()
-    small.thumbnail((THUMBNAIL, THUMBNAIL))
-    small.save(file, "JPEG", quality=72, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
-
-def written_about(path:str)->str: # one line; '' where there is nothing
-    "What the camera or its owner wrote into a file."
-    try:
-        with Image.open(path) as image: exif = image.getexif()
-        return " ".join(" ".join(str(exif[tag]).split()) for tag in ABOUT if tag in exif)[:300]
-    except Exception: return "" # metadata is anybody's bytes; the pixels were read
-
-# %% ../nbs/10c_report.ipynb #5a4cf3f5
-def shown(text:str)->str: # names are bytes, a page is UTF-8
-    return text.encode("utf-8", "backslashreplace").decode()
-
-def entry(scorer:Scorer, folder:str, # of the page, for the links
-          path:str)->dict: # JSON of one photograph; `error` where it could not be scored
-    "All that the page holds of one file."
-    try: pixels = read_pixels(path)
-    except AttiqaError as error: return dict(path=shown(path), error=shown(str(error)))
-    score, maps, image = scorer.measure(pixels), scorer.quality_map(pixels), to_image(pixels)
-    numbers = [None if math.isnan(value) else round(value, 4) for value in (getattr(score, name) for name in COLUMNS)]
-    return dict(path=shown(path), link="./" + quote(os.fsencode(os.path.relpath(path, folder))), width=image.width, height=image.height, about=shown(written_about(path)),
-                scores=numbers, thumbnail=data_uri(image), hash=fingerprint(image),
-                grid=list(maps.shape[1:]), maps=base64.b64encode((maps.nan_to_num()*255).round().byte().numpy().tobytes()).decode())
+__all__ = ['NEAR', 'REACH', 'CELLS', 'COLOURS', 'EXPOSURE', 'THUMBNAIL', 'COLUMNS', 'ABOUT', 'TEMPLATE', 'fingerprint',
+           'colour_gap', 'duplicate_groups', 'data_uri', 'written_about', 'shown', 'entry', 'page', 'write_report']
 
 # %% ../nbs/10c_report.ipynb #daf65f4c
 NEAR, REACH = 6, 12 # of 64 bits: between two that are alike, and from the first of a group
@@ -99,6 +64,41 @@ def duplicate_groups(hashes:list[str] # of `fingerprint`; the 16 digits of a per
         groups[members], count = count, count + 1
         left = left[groups[left] < 0]
     return groups.tolist()
+
+# %% ../nbs/10c_report.ipynb #68d8892a
+THUMBNAIL = 200 # pixels of the longer side
+COLUMNS = ("quality", *ATTRIBUTES)
+ABOUT = (0x010E, 0x013B, 0x0110, 0x0132) # EXIF: description, artist, camera, date
+
+def data_uri(image:Image.Image # RGB
+            )->str: # 'data:image/jpeg;base64,...'
+    "A small picture as text."
+    small, file = image.copy(), io.BytesIO()
+    small.thumbnail((THUMBNAIL, THUMBNAIL))
+    small.save(file, "JPEG", quality=72, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+
+def written_about(path:str)->str: # one line; '' where there is nothing
+    "What the camera or its owner wrote into a file."
+    try:
+        with Image.open(path) as image: exif = image.getexif()
+        return " ".join(" ".join(str(exif[tag]).split()) for tag in ABOUT if tag in exif)[:300]
+    except Exception: return "" # metadata is anybody's bytes; the pixels were read
+
+# %% ../nbs/10c_report.ipynb #5a4cf3f5
+def shown(text:str)->str: # names are bytes, a page is UTF-8
+    return text.encode("utf-8", "backslashreplace").decode()
+
+def entry(scorer:Scorer, folder:str, # of the page, for the links
+          path:str)->dict: # JSON of one photograph; `error` where it could not be scored
+    "All that the page holds of one file."
+    try: pixels = read_pixels(path)
+    except AttiqaError as error: return dict(path=shown(path), error=shown(str(error)))
+    score, maps, image = scorer.measure(pixels), scorer.quality_map(pixels), to_image(pixels)
+    numbers = [None if math.isnan(value) else round(value, 4) for value in (getattr(score, name) for name in COLUMNS)]
+    return dict(path=shown(path), link="./" + quote(os.fsencode(os.path.relpath(path, folder))), width=image.width, height=image.height, about=shown(written_about(path)),
+                scores=numbers, thumbnail=data_uri(image), hash=fingerprint(image),
+                grid=list(maps.shape[1:]), maps=base64.b64encode((maps.nan_to_num()*255).round().byte().numpy().tobytes()).decode())
 
 # %% ../nbs/10c_report.ipynb #04e586ac
 TEMPLATE = SHIPPED/"data"/"report.html"
