@@ -36,10 +36,10 @@ from .score import MINI, Scorer
 __all__ = ['EDITS', 'NAMES', 'LOW', 'HIGH', 'THUMB', 'POWER', 'NOISE', 'LEVELS', 'FINE', 'CHANNELS', 'SPREADS', 'NUMBERS',
            'SAMPLE', 'PATCH', 'STEEP', 'KINDS', 'ENHANCER', 'JPEG', 'FAULTS', 'TEXTURES', 'OFTEN', 'CHANCES', 'SIDE',
            'HELD', 'TILE', 'GRID', 'LOSS', 'LEAST', 'SPARED', 'WATCHED', 'WAYS', 'RECIPES', 'MEASURES', 'ROWS', 'HALO',
-           'KEPT', 'COLOURS', 'PIXELS', 'FALSE', 'NAMED', 'BLOCK', 'TAGS', 'RATE', 'FROM_PAIRS', 'TRAINED', 'Edit',
-           'to_values', 'tone', 'pivot', 'grade', 'variance', 'amount_for', 'denoise', 'sharpen', 'edit', 'quantiles',
-           'spreads', 'look', 'look_at', 'Knobs', 'Pixels', 'save_enhancer', 'load_enhancer', 'stored', 'worsen',
-           'view', 'Crops', 'read_photos', 'photo_sets', 'tile_places', 'cut', 'to_bytes', 'Pairs', 'OnTiles',
+           'KEPT', 'COLOURS', 'PIXELS', 'FALSE', 'NAMED', 'BLOCK', 'TAGS', 'TOLD', 'RATE', 'FROM_PAIRS', 'TRAINED',
+           'Edit', 'to_values', 'tone', 'pivot', 'grade', 'variance', 'amount_for', 'denoise', 'sharpen', 'edit',
+           'quantiles', 'spreads', 'look', 'look_at', 'Knobs', 'Pixels', 'save_enhancer', 'load_enhancer', 'stored',
+           'worsen', 'view', 'Crops', 'read_photos', 'photo_sets', 'tile_places', 'cut', 'to_bytes', 'Pairs', 'OnTiles',
            'decibels', 'gains', 'gain', 'undo_loss', 'expected_loss', 'least_caution', 'describe', 'random_views',
            'Reward', 'change', 'direct_loss', 'policy_loss', 'Keep', 'Still', 'Halt', 'fit', 'spoil', 'measures',
            'judge', 'summary', 'enhance_image', 'describe_knobs', 'png_parts', 'jpeg_parts', 'webp_parts',
@@ -727,6 +727,8 @@ def _webp_options(image, data):
     return dict(quality=95, lossless=lossless, exact=lossless, exif=fresh_exif(exif), xmp=fresh_xmp(info.get("xmp", b"")), icc_profile=info.get("icc_profile", b""))
 
 # %% ../nbs/09_enhance.ipynb #55c9f91c
+TOLD = ("tiffinfo", "exif", "xmp", "icc_profile") # options of Pillow that say nothing of the pixels
+
 @dataclass(frozen=True)
 class Storing:
     "How a file of one kind is written again."
@@ -738,7 +740,10 @@ class Storing:
     def save(self, image:Image.Image, path:str|Path):
         "Write a picture with what the old file held beside its pixels."
         file = io.BytesIO()
-        image.save(file, self.format, **self.options)
+        try: image.save(file, self.format, **self.options)
+        except Exception: # a tag that the writer cannot take; `left_out` names what is gone
+            file = io.BytesIO()
+            image.save(file, self.format, **{name: value for name, value in self.options.items() if name not in TOLD})
         head, tail = dict(PNG=(33, 12), JPEG=(20, 2)).get(self.format, (0, 0)) # signature and header; the end
         data = file.getvalue()
         end = len(data) - tail

@@ -53,7 +53,7 @@ def duplicate_groups(hashes:list[str] # of `fingerprint`; the 16 digits of a per
                     )->list[int]: # number of the group; -1 for what has no near-duplicate
     "Which pictures are nearly the same, in memory that grows with their number."
     bits = np.array([int(text[:16], 16) for text in hashes], np.uint64)
-    colours = np.array([list(bytes.fromhex(text[16:])) for text in hashes], np.uint8)
+    colours = np.frombuffer(bytes.fromhex("".join(text[16:] for text in hashes)), np.uint8).reshape(max(1, len(hashes)), -1)
     groups, left, count = np.full(len(bits), -1), np.arange(len(bits)), 0
     while len(left):
         first, left = left[0], left[1:]

@@ -11,6 +11,7 @@ from attiqa.figures import published
 from attiqa.generators import rank, read_comparison, write_results
 from attiqa.images import package_photograph
 from attiqa.proxies import read_annotations
+from attiqa.readers import read_columns
 from attiqa.report import duplicate_groups, fingerprint
 from attiqa.score import Scorer
 
@@ -223,6 +224,11 @@ def test_a_tiff_in_tiles_is_whole_again(tmp_path, loud):
     assert np.abs(tifffile.imread(out).astype(int) - pixels).max() == 0 and np.corrcoef(pixels.ravel(), np.asarray(PHOTO.resize((256, 192))).ravel())[0, 1] > .95
     assert Image.open(out).tag_v2[270] == "tiles"
 
+def test_a_tag_that_cannot_be_written_costs_no_picture(tmp_path, loud, capsys, monkeypatch):
+    PHOTO.save(tmp_path/"a.tif", description="a caption", dpi=(300, 300))
+    monkeypatch.setattr(e, "_tiff_options", lambda image: dict(compression="tiff_lzw", tiffinfo={0x8769: {0x9003: "libtiff writes no directory"}}))
+    assert "left out: tag 270" in edited(tmp_path/"a.tif", loud, capsys)[1]
+
 def thumbnailed(orientation):
     "EXIF with a second directory."
     block = bytearray(exif_of(orientation).tobytes()[6:])
@@ -273,12 +279,17 @@ def test_prompts_and_generators_of_a_comparison_are_text(tmp_path, suffix):
 def test_a_leaderboard_of_generators_called_by_numbers(tmp_path):
     "Numbers with a zero in front, and words that readers take for nothing."
     names = ["01", "nan", "NA"]
-    rows = [(f"{name}/{prompt}.png", name, prompt, i) for i, (name, prompt) in enumerate(zip(names, ("007", "null", "007")))]
+    rows = [(f"{name}/{prompt}.png", name, prompt) for name, prompt in zip(names, ("007", "null", "007"))]
     keep_pictures(tmp_path, [row[0] for row in rows])
-    pd.DataFrame(rows, columns=["image", "generator", "prompt", "rating"]).to_csv(tmp_path/"t.csv", index=False)
+    pd.DataFrame(rows, columns=["image", "generator", "prompt"]).to_csv(tmp_path/"t.csv", index=False)
     write_results(tmp_path/"out", *rank(read_comparison(tmp_path/"t.csv"), Scorer(), draws=20))
     assert sorted(read_table(tmp_path/"out/leaderboard.csv").generator) == sorted(names)
     assert {*pd.read_parquet(tmp_path/"out/images.parquet").prompt} == {"007", "null"}
+
+def test_a_releases_table_keeps_its_cells(tmp_path):
+    (tmp_path/"t.csv").write_bytes(b'name,mos\r\n007,1\r\n"a\r\nb",NA\r\n')
+    found = read_columns(tmp_path/"t.csv", dict(name="name", mos="mos"))
+    assert found.name.tolist() == ["007", "a\r\nb"] and found.mos.tolist() == ["1", "NA"]
 
 def test_an_empty_cell_is_named(tmp_path):
     (tmp_path/"t.csv").write_text("image,generator,prompt\na.png,x,y\nb.png,,y\n")
