@@ -4,8 +4,8 @@
 
 # %% ../nbs/10a_cli.ipynb #6c744c34
 from __future__ import annotations
-import csv, glob, io, json, math, os, sys, warnings
-from collections.abc import Callable, Iterable, Iterator
+import csv, glob, io, json, math, os, re, sys, warnings
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain, islice
@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from tqdm import tqdm
 from . import __version__
-from .core import ATTRIBUTES, AttiqaError, atomic
+from .core import ATTRIBUTES, AttiqaError, atomic, make_like, one_name, stable_seed
 if TYPE_CHECKING: from attiqa.score import Score, Scorer # takes seconds
 
 # %% auto #0
-__all__ = ['NUMBERS', 'CSV', 'JSON', 'TABLE', 'DASH', 'app', 'HELP', 'REPORT', 'EXPORT', 'PROPOSE', 'RANK', 'ENHANCE',
+__all__ = ['NUMBERS', 'CSV', 'JSON', 'TABLE', 'DASH', 'app', 'HELP', 'MARKED', 'REPORT', 'EXPORT', 'PROPOSE', 'RANK', 'ENHANCE',
            'REPRODUCE', 'UsageError', 'expand', 'printable', 'Format', 'values', 'csv_record', 'json_record',
            'table_record', 'write_records', 'check_target', 'check_targets', 'opened', 'write_parquet_table', 'Outputs',
-           'write_files', 'score_words', 'root', 'say', 'score_command', 'map_place', 'map_writer', 'report_command',
-           'export_command', 'relabel_command', 'read_words', 'propose_command', 'rank_command', 'enhance_command',
-           'reproduce_command', 'verify_command', 'main']
+           'write_files', 'score_words', 'root', 'say', 'score_command', 'spot', 'map_place', 'shared_spots',
+           'map_writer', 'report_command', 'export_command', 'relabel_command', 'read_words', 'propose_command',
+           'rank_command', 'enhance_command', 'reproduce_command', 'verify_command', 'main']
 
 # %% ../nbs/10a_cli.ipynb #df5279ca
 def expand(given:str # a word of the command line
@@ -62,8 +62,8 @@ def values(score:Score)->dict: # see `journal.values`
 
 def csv_record(score:Score)->str:
     line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(values(score).values())
-    return line.getvalue()
+    csv.writer(line, lineterminator="\r\n").writerow(values(score).values()) # a name with either of them is then quoted
+    return line.getvalue()[:-2] + "\n"
 
 def json_record(score:Score)->str: return " " + json.dumps(values(score), ensure_ascii=False)
 
@@ -108,9 +108,11 @@ def check_target(option:str, # its name, for the message
 def check_targets(**targets:str|None): # name of the format to its target
     "Refuse targets that cannot be written, and two in one place."
     for name, target in targets.items(): check_target(f"--{name}", target)
-    places = [target if target == "-" else os.path.realpath(target) for target in targets.values() if target]
-    if len(set(places)) < len(places):
-        raise AttiqaError(f"{' and '.join(f'--{name}' for name in targets)} cannot both go to {printable(places[0])!r}")
+    taken = {}
+    for name, target in targets.items():
+        if not target: continue
+        other = taken.setdefault(target if target == "-" else one_name(os.path.realpath(target)), name)
+        if other != name: raise AttiqaError(f"--{other} and --{name} cannot both go to {printable(target)!r}")
 
 # %% ../nbs/10a_cli.ipynb #aee9332f
 @contextmanager
@@ -148,8 +150,13 @@ class Outputs:
     def check(self):
         if self.parquet == "-": raise AttiqaError("--parquet wants a file; '-' takes only CSV or JSON")
         check_targets(csv=self.csv, json=self.json, parquet=self.parquet)
+        for name, target in self.files().items():
+            if self.journal() and one_name(os.path.realpath(target)) == one_name(self.journal()):
+                raise AttiqaError(f"--{name} {printable(target)}: the scores on their way to {printable(next(iter(self.files().values())))!r} lie there; they cannot both go there")
     def journal(self)->Path|None:
         return next((Path(f"{target}.partial").resolve() for target in self.files().values()), None)
+    def make_journal(self): # readable by those who may read the table that it becomes
+        if (place := self.journal()) and not place.exists(): make_like(place, next(iter(self.files().values())))
 
 # %% ../nbs/10a_cli.ipynb #f9c268cd
 def write_files(journal:Path, outputs:Outputs):
@@ -178,6 +185,7 @@ def score_words(words:list[str], # of the command line: files, folders, patterns
     def scored(files): return (replace(s, error=reasons.get(s.path, s.error)) for s in scorer.stream(files, also))
     watched = sys.stderr.isatty() and not (form and sys.stdout.isatty())
     made_by = dict(version=__version__, model=file_hash(scorer.path))
+    outputs.make_journal()
     scores = journaled(journal, listed(), scored, made_by, resume) if journal else scored(listed())
     try:
         with opened("-") as write, tqdm(total=sum(1 for _ in listed()) if watched else None, unit="image", disable=not watched, leave=False) as bar:
@@ -237,23 +245,50 @@ def score_command(paths:Annotated[list[str], typer.Argument(metavar="PATH...", h
     from attiqa.score import MINI, Scorer
     scorer = Scorer(model)
     if model != MINI: say(scorer.describe())
-    raise typer.Exit(int(bool(score_words(paths, outputs, scorer, resume, map_writer(scorer, maps)))))
+    raise typer.Exit(int(bool(score_words(paths, outputs, scorer, resume, map_writer(scorer, maps, (file for file, _ in chain.from_iterable(map(expand, paths))))))))
 
 # %% ../nbs/10a_cli.ipynb #afdf238e
-def map_place(folder:str, path:str)->Path: # below the folder, whatever the path
+MARKED = re.compile(r"~[0-9a-f]{16}$", re.I) # ends a name that carries a digest
+
+def spot(path:str|Path)->str: # equal for two paths that are one file on some system
+    "Where a path is, as `one_name` says it."
+    return one_name(os.path.abspath(path))
+
+def map_place(folder:str, path:str, # below the folder, whatever the path
+              shared:Collection[str]=() # of `shared_spots`
+             )->Path:
     "Where the map of a picture is written."
     parts = [part for part in Path(path).parts if part not in ("..", os.sep) and not part.endswith((":", ":\\"))]
-    return Path(folder).joinpath(*parts[:-1], f"{os.fsencode(parts[-1])[:200].decode('utf-8', 'replace')}.map.png")
+    *folders, last = parts or [""]
+    name = os.fsencode(last).decode("utf-8", "replace").encode()[:200].decode("utf-8", "ignore")
+    place = Path(folder).joinpath(*folders, f"{name}.map.png")
+    if spot(place) not in shared and not MARKED.search(name): return place
+    return place.with_name(f"{name}~{stable_seed(os.fsencode(path).hex()):016x}.map.png")
 
-def map_writer(scorer:Scorer, folder:str|None)->Callable|None: # for `Scorer.try_score`
+def shared_spots(folder:str, # of the maps
+                 paths:Iterable[str] # of the pictures
+                )->set[str]: # as `spot` gives them
+    "Spots that two maps would have, or a map and a picture, or a map and a folder."
+    owner, shared = {}, set()
+    def claim(places, by): shared.update(key for key in map(spot, places) if owner.setdefault(key, by) != by)
+    for path in dict.fromkeys(paths):
+        place = map_place(folder, path)
+        claim([path, place], path), claim(place.parents, None)
+    return shared
+
+# %% ../nbs/10a_cli.ipynb #9dd93dc1
+def map_writer(scorer:Scorer, folder:str|None, # of the maps; None for none
+               paths:Iterable[str]=() # of all pictures
+              )->Callable|None: # for `Scorer.try_score`
     "What writes the sheet of maps of every picture."
     if folder is None: return None
     if Path(folder).exists() and not Path(folder).is_dir(): raise AttiqaError(f"--map {printable(folder)}: is not a folder")
     from attiqa.maps import map_sheet
     from attiqa.score import OnnxNet
     if isinstance(scorer.net, OnnxNet): raise AttiqaError("--map wants the safetensors file; an exported scorer gives no maps")
+    shared = shared_spots(folder, paths)
     def write(pixels, score):
-        with atomic(map_place(folder, score.path)) as part: map_sheet(pixels, scorer.quality_map(pixels)).save(part, "PNG")
+        with atomic(map_place(folder, score.path, shared)) as part: map_sheet(pixels, scorer.quality_map(pixels)).save(part, "PNG")
     return write
 
 # %% ../nbs/10a_cli.ipynb #6366a922
@@ -390,9 +425,9 @@ Examples:
   attiqa enhance holiday better --force      over what is there
   attiqa enhance photo.jpg better.jpg --strength .5
 
-Resolution, format, EXIF and colour profile are kept; an edited picture is turned upright. What the network is not sure to
-better is left as it is and copied byte for byte. The exit code is 0, or 1 where a file could
-not be edited or is there already, 2 for a wrong argument."""
+Resolution, format, colour profile, EXIF, XMP and text are kept; what the new file cannot hold is named. An edited picture
+is turned upright. What the network is not sure to better is left as it is and copied byte for byte. The exit code is 0,
+or 1 where a file could not be edited or is there already, 2 for a wrong argument."""
 
 @app.command("enhance", help=ENHANCE)
 def enhance_command(source:Annotated[str, typer.Argument(metavar="IN", help="An image file or a folder.")],
@@ -401,10 +436,12 @@ def enhance_command(source:Annotated[str, typer.Argument(metavar="IN", help="An 
                     strength:Annotated[float, typer.Option(min=0, max=1, help="Share of every edit.")]=1.,
                     model:Annotated[str, typer.Option(metavar="PATH", help="An enhancer's safetensors file.")]="attiqa-enhancer"):
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch") # of a library's own import, nothing that the user can mend
-    from attiqa.enhance import describe_knobs, enhance_file, load_enhancer, plan
+    from attiqa.enhance import describe_knobs, enhance_file, left_out, load_enhancer, plan
     pairs, net, failed = plan(source, out), load_enhancer(model), 0
     for file, place in pairs:
-        try: print(f"{printable(str(file))}: {describe_knobs(enhance_file(file, place, net, force, strength))}", flush=True)
+        try:
+            print(f"{printable(str(file))}: {describe_knobs(enhance_file(file, place, net, force, strength))}", flush=True)
+            if lost := left_out(file, place): say(f"{place}: left out: {', '.join(lost)}")
         except AttiqaError as error: failed += 1; say(f"{file}: {error}")
         except BrokenPipeError: raise
         except OSError as error: failed += 1; say(f"{error.filename or place}: {error.strerror or error}")

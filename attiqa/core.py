@@ -4,7 +4,8 @@
 
 # %% ../nbs/00_core.ipynb #cc7cb202
 from __future__ import annotations
-import contextlib, difflib, hashlib, inspect, json, os, platform, random, subprocess, uuid
+import contextlib, difflib, hashlib, inspect, json, os, platform, random, stat, subprocess, unicodedata, uuid
+from collections.abc import Collection
 from datetime import datetime, timezone
 from importlib import metadata
 from importlib.util import find_spec
@@ -13,8 +14,9 @@ import numpy as np
 
 # %% auto #0
 __all__ = ['ATTRIBUTES', 'SHIPPED', 'WEIGHTS', 'EMBEDDED', 'PACKAGES', 'AttiqaError', 'stable_seed', 'generator', 'seed_all',
-           'atomic', 'write_json', 'read_json', 'write_parquet', 'file_hash', 'project_root', 'run_path', 'smoke',
-           'cores', 'stage_settings', 'versions', 'git_commit', 'record', 'require']
+           'make_like', 'atomic', 'write_json', 'read_json', 'write_parquet', 'read_table', 'one_name', 'file_hash',
+           'project_root', 'run_path', 'smoke', 'cores', 'stage_settings', 'versions', 'git_commit', 'record',
+           'require']
 
 # %% ../nbs/00_core.ipynb #40a1c5d5
 ATTRIBUTES = ("sharpness", "contrast", "brightness", "colorfulness", "noisiness") # in this order everywhere; 1 is best
@@ -45,6 +47,15 @@ def seed_all(*parts:str|int): # as in `stable_seed`
     torch.use_deterministic_algorithms(True, warn_only=True)
 
 # %% ../nbs/00_core.ipynb #0bc08133
+def make_like(part:str|Path, path:str|Path # part: a new file; path: what it stands in for, which may exist or not
+             )->int: # the mode that `path` has when all is written
+    "Make an empty file that only those can read who can read `path`."
+    try: mode = stat.S_IMODE(os.stat(path).st_mode) & 0o777
+    except OSError: mode = None
+    made = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666 if mode is None else mode | stat.S_IRUSR | stat.S_IWUSR)
+    try: return stat.S_IMODE(os.fstat(made).st_mode) if mode is None else mode
+    finally: os.close(made)
+
 @contextlib.contextmanager
 def atomic(path:str|Path): # the final place; its folder is made
     "Yield a temporary path; on success it becomes `path`, on failure it is removed and `path` stays as it was."
@@ -52,8 +63,9 @@ def atomic(path:str|Path): # the final place; its folder is made
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
     try:
+        mode = make_like(part, path)
         yield part
-        part.chmod(0o644) # some writers leave their files to their owner alone
+        with contextlib.suppress(OSError): os.chmod(part, mode) # some writers put a file of their own there; some shares know no modes
         os.replace(part, path)
     finally: part.unlink(missing_ok=True)
 
@@ -74,6 +86,22 @@ def read_json(path:str|Path):
 def write_parquet(path:str|Path, table): # table: a pandas DataFrame
     "Write a table as Parquet, atomically, without its index."
     with atomic(path) as part: table.to_parquet(part, index=False)
+
+# %% ../nbs/00_core.ipynb #af422226
+def read_table(path:str|Path, # .csv or .parquet
+               numbers:Collection[str]=() # columns of numbers in a CSV, where the table has them; an empty cell is NaN
+              ): # a pandas DataFrame; ValueError or OSError where it cannot be read
+    "Read a table in which text stays that text; Parquet says itself what is what."
+    import pandas as pd
+    if Path(path).suffix == ".parquet": return pd.read_parquet(path)
+    table = pd.read_csv(path, dtype=str, na_filter=False, index_col=False, encoding="utf-8-sig")
+    return table.assign(**{name: pd.to_numeric(table[name].replace("", None)) for name in table if name in numbers})
+
+# %% ../nbs/00_core.ipynb #a53a278b
+def one_name(path:str|Path # of a file
+            )->str: # equal for two paths that some system takes for one
+    "A path without what file systems ignore: capitals, and how Unicode composes a letter."
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", str(path)).casefold())
 
 # %% ../nbs/00_core.ipynb #5bc6ef4b
 def file_hash(path:str|Path)->str: # 16 hexadecimal digits

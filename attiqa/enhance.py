@@ -4,7 +4,8 @@
 
 # %% ../nbs/09_enhance.ipynb #dcf28d07
 from __future__ import annotations
-import json, shutil
+import io, json, re, shutil, struct, zlib
+from collections import Counter
 from copy import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from sklearn.covariance import LedoitWolf
 from torchvision.io import decode_jpeg, encode_jpeg
 from torchvision.transforms.functional import gaussian_blur
-from .core import EMBEDDED, WEIGHTS, AttiqaError, atomic, generator, record, run_path, seed_all, write_json, write_parquet
+from .core import EMBEDDED, WEIGHTS, AttiqaError, atomic, generator, one_name, record, run_path, seed_all, write_json, write_parquet
 from .distort import apply_recipe, luma
 from .features import statistics_distance
 from .images import MAX_PIXELS, ORIENTATION, PHOTOGRAPHS, ImageSource, find_images, open_source, package_photograph, to_image, to_tensor
@@ -35,14 +36,16 @@ from .score import MINI, Scorer
 __all__ = ['EDITS', 'NAMES', 'LOW', 'HIGH', 'THUMB', 'POWER', 'NOISE', 'LEVELS', 'FINE', 'CHANNELS', 'SPREADS', 'NUMBERS',
            'SAMPLE', 'PATCH', 'STEEP', 'KINDS', 'ENHANCER', 'JPEG', 'FAULTS', 'TEXTURES', 'OFTEN', 'CHANCES', 'SIDE',
            'HELD', 'TILE', 'GRID', 'LOSS', 'LEAST', 'SPARED', 'WATCHED', 'WAYS', 'RECIPES', 'MEASURES', 'ROWS', 'HALO',
-           'KEPT', 'RATE', 'FROM_PAIRS', 'TRAINED', 'Edit', 'to_values', 'tone', 'pivot', 'grade', 'variance',
-           'amount_for', 'denoise', 'sharpen', 'edit', 'quantiles', 'spreads', 'look', 'look_at', 'Knobs', 'Pixels',
-           'save_enhancer', 'load_enhancer', 'stored', 'worsen', 'view', 'Crops', 'read_photos', 'photo_sets',
-           'tile_places', 'cut', 'to_bytes', 'Pairs', 'OnTiles', 'decibels', 'gains', 'gain', 'undo_loss',
-           'expected_loss', 'least_caution', 'describe', 'random_views', 'Reward', 'change', 'direct_loss',
-           'policy_loss', 'Keep', 'Still', 'Halt', 'fit', 'spoil', 'measures', 'judge', 'summary', 'enhance_image',
-           'describe_knobs', 'open_kept', 'enhance_any', 'enhance_file', 'plan', 'good_photos', 'copy_of', 'Lesson',
-           'teach', 'left_by', 'begin', 'follow', 'reward_runs', 'sheet_of', 'write_judged', 'train_enhancer']
+           'KEPT', 'COLOURS', 'PIXELS', 'FALSE', 'NAMED', 'BLOCK', 'TAGS', 'TOLD', 'RATE', 'FROM_PAIRS', 'TRAINED',
+           'Edit', 'to_values', 'tone', 'pivot', 'grade', 'variance', 'amount_for', 'denoise', 'sharpen', 'edit',
+           'quantiles', 'spreads', 'look', 'look_at', 'Knobs', 'Pixels', 'save_enhancer', 'load_enhancer', 'stored',
+           'worsen', 'view', 'Crops', 'read_photos', 'photo_sets', 'tile_places', 'cut', 'to_bytes', 'Pairs', 'OnTiles',
+           'decibels', 'gains', 'gain', 'undo_loss', 'expected_loss', 'least_caution', 'describe', 'random_views',
+           'Reward', 'change', 'direct_loss', 'policy_loss', 'Keep', 'Still', 'Halt', 'fit', 'spoil', 'measures',
+           'judge', 'summary', 'enhance_image', 'describe_knobs', 'png_parts', 'jpeg_parts', 'webp_parts',
+           'has_thumbnail', 'fresh_exif', 'fresh_xmp', 'Storing', 'storing', 'beside_pixels', 'left_out', 'open_kept',
+           'enhance_any', 'enhance_file', 'plan', 'good_photos', 'copy_of', 'Lesson', 'teach', 'left_by', 'begin',
+           'follow', 'reward_runs', 'sheet_of', 'write_judged', 'train_enhancer']
 
 # %% ../nbs/09_enhance.ipynb #bc3464d7
 @dataclass(frozen=True)
@@ -605,31 +608,189 @@ def _refusal(image): # why a picture is not edited; '' where it is
     if image.width*image.height > MAX_PIXELS: return f"has {image.width}x{image.height} pixels, more than the limit of {MAX_PIXELS:,}"
     return "" if min(image.size) >= 8 else f"has {image.width}x{image.height} pixels; at least 8 a side are needed"
 
-def _saving(image): # how a file of this kind is written again
-    keep = {name: image.info[name] for name in ("icc_profile", "dpi") if image.info.get(name)}
-    if image.format == "JPEG":
-        from PIL.JpegImagePlugin import get_sampling
-        keep |= dict(quality=95, subsampling=max(0, get_sampling(image)))
-    if image.format == "WEBP": keep["quality"] = 95
-    if image.format == "TIFF" and image.info.get("compression") not in (None, "jpeg"): keep["compression"] = image.info["compression"]
-    return keep
+# %% ../nbs/09_enhance.ipynb #d25bb570
+COLOURS = ("gAMA", "cHRM", "sRGB", "iCCP", "cICP", "sBIT", "bKGD", "sPLT", "mDCV", "cLLI") # chunks of PNG that an edit leaves true
+PIXELS = ("IHDR", "PLTE", "tRNS", "IDAT", "IEND", "VP8 ", "VP8L", "VP8X", "ALPH", "APP0 JFIF", "APP14 Adobe") # what a writer makes itself
+FALSE = ("APP0 JFXX", "APP2 MPF", "APP11 JP") # segments of JPEG about the unedited pixels or their place: thumbnail, frames, certificate
+NAMED = {"eXIf": "EXIF", "EXIF": "EXIF", "APP1 Exif": "EXIF", "iCCP": "colour profile", "ICCP": "colour profile", "APP2 ICC_PROFILE": "colour profile",
+         "XMP ": "XMP", "APP1 http://ns.adobe.com/xap/1.0/": "XMP", "iTXt XML:com.adobe.xmp": "XMP", "COM": "comment"} # for people
+
+def _word(data): return data.split(b"\0")[0][:60].decode("latin-1")
+
+def png_parts(data:bytes)->Iterator[tuple[str, bytes]]: # of a file; text chunks are named with their keyword
+    "Names and bytes of the chunks of a PNG, and of what follows them."
+    at, name = 8, ""
+    while at + 12 <= len(data) and name != "IEND":
+        size, name = int.from_bytes(data[at:at + 4], "big"), data[at + 4:at + 8].decode("latin-1")
+        yield name + f" {_word(data[at + 8:at + 8 + size])}"*name.endswith("Xt"), data[at:at + 12 + size]
+        at += 12 + size
+    if data[at:].strip(b"\0"): yield "bytes behind the picture", data[at:]
+
+def jpeg_parts(data:bytes)->Iterator[tuple[str, bytes]]: # of a file; application segments are named with their identifier
+    "Names and bytes of a JPEG's segments of text and application data, and of what follows the picture."
+    at = 2
+    while data[at:at + 1] == b"\xff" and data[at + 1:at + 2] != b"\xda":
+        if data[at + 1] == 0xff: at += 1; continue # padding
+        marker, size = data[at + 1], int.from_bytes(data[at + 2:at + 4], "big")
+        if marker == 0xfe: yield "COM", data[at:at + 2 + size]
+        if marker >> 4 == 0xe: yield f"APP{marker & 15} {_word(data[at + 4:at + 2 + size])}", data[at:at + 2 + size]
+        at += 2 + max(2, size)
+    end = data.find(b"\xff\xd9", at)
+    if end >= 0 and data[end + 2:].strip(b"\0"): yield "bytes behind the picture", data[end + 2:]
+
+def webp_parts(data:bytes)->Iterator[tuple[str, bytes]]:
+    "Names and bytes of the chunks of a WebP."
+    at = 12
+    while at + 8 <= len(data):
+        size = int.from_bytes(data[at + 4:at + 8], "little")
+        yield data[at:at + 4].decode("latin-1"), data[at:at + 8 + size]
+        at += 8 + size + size % 2
+
+# %% ../nbs/09_enhance.ipynb #a7fbd7be
+BLOCK = dict(eXIf=8, EXIF=8) | {"APP1 Exif": 10} # where the TIFF block of an EXIF part begins
+
+def _directory(block): # byte order, place of the first entry, entries; KeyError or struct.error where it is damaged
+    order = {b"II": "<", b"MM": ">"}[block[:2]]
+    start, = struct.unpack_from(order + "I", block, 4)
+    return order, start + 2, struct.unpack_from(order + "H", block, start)[0]
+
+def has_thumbnail(block:bytes)->bool: # a TIFF block, as EXIF has it
+    "Is there a second directory?"
+    try: order, start, count = _directory(block); return any(struct.unpack_from(order + "I", block, start + 12*count))
+    except (KeyError, struct.error): return False
+
+def fresh_exif(block:bytes)->bytes: # as `has_thumbnail`; damaged ones stay what they are
+    "EXIF of a picture that stands upright, without the thumbnail of what it was; all else stays in its place."
+    try:
+        order, start, count = _directory(block)
+        new = bytearray(block)
+        for at in range(start, start + 12*count, 12):
+            tag, kind = struct.unpack_from(order + "HH", block, at)
+            if tag == ORIENTATION: struct.pack_into(order + ("I" if kind == 4 else "H"), new, at + 8, 1)
+        struct.pack_into(order + "I", new, start + 12*count, 0)
+        return bytes(new)
+    except (KeyError, struct.error): return block
+
+def fresh_xmp(text:bytes)->bytes: # of the same length
+    "XMP of a picture that stands upright."
+    return re.sub(rb"(tiff:Orientation\s*(?:=\s*[\"']|>)\s*)[0-9]", rb"\g<1>1", text)
+
+# %% ../nbs/09_enhance.ipynb #35425276
+def _turned(image): # was it to be turned?
+    try: return image.getexif().get(ORIENTATION, 1) != 1
+    except Exception: return False
+
+def _fresh_png(name, raw, image): # a chunk of a picture that stands upright
+    if name == "eXIf": body = fresh_exif(raw[8:-4])
+    elif not _turned(image): return raw
+    elif name == "iTXt XML:com.adobe.xmp": body = b"XML:com.adobe.xmp\0\0\0\0\0" + fresh_xmp(image.info.get("xmp", b""))
+    elif name.endswith("Xt Raw profile type exif"): name, body = "eXIf", fresh_exif(image.getexif().tobytes()[6:])
+    else: return raw
+    kind = name[:4].encode()
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+def _png_kept(data, image): # what goes ahead of the pixels, and behind them
+    ahead, behind, place = [], [], None
+    for name, raw in png_parts(data):
+        if name == "IDAT": place = behind
+        if name[:4] in COLOURS or (name[3:4].islower() and name not in PIXELS and " the " not in name):
+            (ahead if place is None else behind).append(_fresh_png(name, raw, image))
+    return b"".join(ahead), b"".join(behind)
+
+def _jpeg_kept(data, image):
+    fresh = {"APP1 Exif": fresh_exif, "APP1 http://ns.adobe.com/xap/1.0/": fresh_xmp}
+    parts = [(name, raw) for name, raw in jpeg_parts(data) if name not in (*PIXELS, *FALSE) and name[:3] in ("APP", "COM")]
+    return b"".join(raw[:10] + fresh[name](raw[10:]) if name in fresh else raw for name, raw in parts), b""
+
+# %% ../nbs/09_enhance.ipynb #48c3a196
+TAGS = {254, 255, 256, 257, 258, 259, 262, 263, 264, 265, 266, 273, 274, 277, 278, 279, 280, 281, 284, 288, 289, 290, 291, 292, 293, 317, 318, 319, 320, 321,
+        322, 323, 324, 325, 326, 327, 328, 332, 338, 339, 340, 341, 347, 512, 513, 514, 515, 517, 518, 519, 520, 521, 529, 530, 531, 532} # of TIFF: how the pixels are stored
+
+def _tiff_options(image): # descriptive tags, with the types that they have
+    from PIL.TiffImagePlugin import ImageFileDirectory_v2
+    tags, exif = ImageFileDirectory_v2(), image.getexif()
+    for tag in set(image.tag_v2) - TAGS - {330}: # places of further directories
+        tags.tagtype[tag] = image.tag_v2.tagtype[tag]
+        tags[tag] = exif.get_ifd(tag) if tag in (0x8769, 0x8825) else image.tag_v2[tag]
+    compression = image.info.get("compression")
+    plain = compression in (None, "raw", "jpeg") or 0x8769 in tags or 0x8825 in tags # libtiff, which compresses, writes no EXIF
+    return dict(tiffinfo=tags) | ({} if plain else dict(compression=compression))
+
+def _jpeg_options(image):
+    from PIL.JpegImagePlugin import get_sampling
+    dpi = {name: image.info[name] for name in ("dpi",) if image.info.get(name)}
+    return dict(quality=95, subsampling=max(0, get_sampling(image)), progressive=bool(image.info.get("progressive"))) | dpi
+
+def _webp_options(image, data):
+    info, lossless = image.info, any(name == "VP8L" for name, _ in webp_parts(data))
+    exif = info.get("exif", b"").removeprefix(b"Exif\0\0")
+    return dict(quality=95, lossless=lossless, exact=lossless, exif=fresh_exif(exif), xmp=fresh_xmp(info.get("xmp", b"")), icc_profile=info.get("icc_profile", b""))
+
+# %% ../nbs/09_enhance.ipynb #55c9f91c
+TOLD = ("tiffinfo", "exif", "xmp", "icc_profile") # options of Pillow that say nothing of the pixels
+
+@dataclass(frozen=True)
+class Storing:
+    "How a file of one kind is written again."
+    format: str
+    options: dict # of Pillow
+    ahead: bytes = b"" # parts of the old file, ahead of the pixels
+    behind: bytes = b""
+
+    def save(self, image:Image.Image, path:str|Path):
+        "Write a picture with what the old file held beside its pixels."
+        file = io.BytesIO()
+        try: image.save(file, self.format, **self.options)
+        except Exception: # a tag that the writer cannot take; `left_out` names what is gone
+            file = io.BytesIO()
+            image.save(file, self.format, **{name: value for name, value in self.options.items() if name not in TOLD})
+        head, tail = dict(PNG=(33, 12), JPEG=(20, 2)).get(self.format, (0, 0)) # signature and header; the end
+        data = file.getvalue()
+        end = len(data) - tail
+        Path(path).write_bytes(data[:head] + self.ahead + data[head:end] + self.behind + data[end:])
+
+def storing(image:Image.Image, # as it was opened
+            data:bytes # its file
+           )->Storing:
+    "How to write what is made of a file."
+    if image.format == "PNG": return Storing("PNG", {}, *_png_kept(data, image))
+    if image.format == "JPEG": return Storing("JPEG", _jpeg_options(image), *_jpeg_kept(data, image))
+    if image.format == "WEBP": return Storing("WEBP", _webp_options(image, data))
+    if image.format == "TIFF": return Storing("TIFF", _tiff_options(image))
+    return Storing(image.format, {name: image.info[name] for name in ("dpi",) if image.info.get(name)})
+
+def beside_pixels(path:str|Path)->Counter: # how often each name is there
+    "What a file holds beside its pixels, named for people."
+    data = Path(path).read_bytes()
+    with Image.open(path) as image:
+        if image.format == "TIFF": return Counter(f"tag {tag}" for tag in set(image.tag_v2) - TAGS)
+        parts = dict(PNG=png_parts, JPEG=jpeg_parts, WEBP=webp_parts).get(image.format, lambda data: [])
+    found = [(name, raw) for name, raw in parts(data) if name not in PIXELS]
+    thumbnails = ["thumbnail in EXIF" for name, raw in found if name in BLOCK and has_thumbnail(raw[BLOCK[name]:].removeprefix(b"Exif\0\0"))]
+    return Counter([*(NAMED.get(name, name) for name, _ in found), *thumbnails])
+
+def left_out(path:str|Path, out:str|Path # a file, and what `enhance_file` made of it
+            )->list[str]: # sorted names
+    "What the new file does not hold of that which the old one holds beside its pixels."
+    return sorted(beside_pixels(path) - beside_pixels(out))
 
 # %% ../nbs/09_enhance.ipynb #f8d9b752
-def open_kept(path:Path)->tuple[Image.Image, dict]: # upright, in its own mode; how to save what is made of it
+def open_kept(path:Path)->tuple[Image.Image, Storing]: # upright, in its own mode; how to save what is made of it
     "Read a file that is to be edited; AttiqaError with the reason where that would lose something."
     if not path.is_file(): raise AttiqaError("no such file" if not path.exists() else "is not a regular file")
     try:
-        with Image.open(path) as image:
+        data = path.read_bytes()
+        with Image.open(io.BytesIO(data)) as image:
             if reason := _refusal(image): raise AttiqaError(reason)
-            exif, keep, form = image.getexif(), _saving(image), image.format
             image.load()
-            upright = ImageOps.exif_transpose(image)
+            return _upright(image), storing(image, data)
     except AttiqaError: raise
     except PermissionError: raise AttiqaError("may not be read (permission denied)") from None
     except Exception as error: raise AttiqaError(f"is not a readable image ({str(error)[:100] or type(error).__name__})") from None
-    if ORIENTATION in exif: exif[ORIENTATION] = 1
-    if len(exif) and form != "BMP": keep["exif"] = exif
-    return upright, keep | dict(format=form)
+
+def _upright(image):
+    try: return ImageOps.exif_transpose(image)
+    except Exception: return image.copy() # its EXIF is damaged, its pixels are not
 
 def enhance_any(image:Image.Image, # RGB, RGBA, L or LA
                 net:nn.Module, strength:float=1.)->tuple[Image.Image, dict]: # in the same mode
@@ -641,17 +802,17 @@ def enhance_any(image:Image.Image, # RGB, RGBA, L or LA
 
 def enhance_file(path:str|Path, out:str|Path, net:nn.Module, force:bool=False, # write over a file that is there
                  strength:float=1.)->dict: # the knobs by name
-    "Edit one file into another; AttiqaError with the reason where that is not possible."
+    "Edit one file into another, see `left_out`; AttiqaError with the reason where that is not possible."
     path, out = Path(path), Path(out)
     if out.exists() and not force: raise AttiqaError(f"{out} is there already; --force writes over it")
     if out.is_dir(): raise AttiqaError(f"{out} is a folder")
     image, keep = open_kept(path)
-    if out.suffix.lower() not in {e for e, form in Image.registered_extensions().items() if form == keep["format"]}:
-        raise AttiqaError(f"is {keep['format']}, which is kept; {out.name} is named otherwise")
+    if out.suffix.lower() not in {e for e, form in Image.registered_extensions().items() if form == keep.format}:
+        raise AttiqaError(f"is {keep.format}, which is kept; {out.name} is named otherwise")
     done, values = enhance_any(image, net, strength)
     with atomic(out) as part:
         if values and not any(values.values()): shutil.copyfile(path, part) # left alone: not even stored again
-        else: done.save(part, **keep)
+        else: keep.save(done, part)
     return values
 
 # %% ../nbs/09_enhance.ipynb #2e281d2e
@@ -665,9 +826,12 @@ def plan(source:str|Path, out:str|Path)->list[tuple[Path, Path]]: # each file an
         pairs = [(file, out/file.relative_to(source)) for file in find_images(source)]
         if not pairs: raise AttiqaError(f"{source}: is a folder without images")
     else: pairs = [(source, out/source.name if out.is_dir() else out)]
-    originals = {file.resolve() for file, _ in pairs}
+    originals, taken = {one_name(file.resolve()) for file, _ in pairs}, {}
     for file, place in pairs:
-        if place.resolve() in originals: raise AttiqaError(f"{place}: is an original; originals are never written over, give another place")
+        spot = one_name(place.resolve())
+        if spot in originals: raise AttiqaError(f"{place}: is an original; originals are never written over, give another place")
+        if (other := taken.setdefault(spot, file)) != file:
+            raise AttiqaError(f"{other} and {file}: their edits would be one file, here or where capitals and accents are not told apart; rename one of them")
     return pairs
 
 # %% ../nbs/09_enhance.ipynb #fa3454f3

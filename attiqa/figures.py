@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 import matplotlib.pyplot as plt, numpy as np, pandas as pd
 from .benchmark import MEASURED, benchmark, gains, medians
-from .core import ATTRIBUTES, EMBEDDED, SHIPPED, AttiqaError, atomic, read_json, record, require, run_path, write_json
+from .core import ATTRIBUTES, EMBEDDED, SHIPPED, AttiqaError, atomic, read_json, read_table, record, require, run_path, write_json
 
 # %% auto #0
-__all__ = ['PUBLISHED', 'PAPER', 'SETS', 'OKABE_ITO', 'MARKERS', 'STYLE', 'TABLES', 'FIGURES', 'published', 'Results',
+__all__ = ['PUBLISHED', 'NUMBERS', 'PAPER', 'SETS', 'OKABE_ITO', 'MARKERS', 'STYLE', 'TABLES', 'FIGURES', 'published', 'Results',
            'read_results', 'method_name', 'summary', 'Table', 'cell', 'number', 'side_by_side', 'in_domain_table',
            'cross_table', 'efficiency_table', 'unaware_table', 'label_free_table', 'Figure', 'looks_of', 'save',
            'efficiency_figure', 'pretrained_pair', 'gain_table', 'gain_figure', 'dots', 'ladder_figure',
@@ -21,11 +21,13 @@ __all__ = ['PUBLISHED', 'PAPER', 'SETS', 'OKABE_ITO', 'MARKERS', 'STYLE', 'TABLE
 
 # %% ../nbs/07_figures.ipynb #73a9e151
 PUBLISHED = (SHIPPED/"data"/"published_results.csv", SHIPPED/"data"/"attiqa_paper.csv")
+NUMBERS = ("train_fraction", "fraction", "images", "split", "srcc", "srcc_low", "srcc_high", "krcc", "plcc", "plcc_logistic", "rmse",
+           "value", "low", "high", "mechanisms", *ATTRIBUTES) # columns of the tables; all others are text
 PAPER = "ATTIQA (paper)" # the row that waits
 
 def published(protocol:str)->pd.DataFrame: # method, train, test, train_fraction, srcc, plcc, source, note
     "Published figures of a protocol: in-domain, cross-dataset, data-efficiency, linear-probe, opinion-unaware."
-    table = pd.concat([pd.read_csv(file) for file in PUBLISHED], ignore_index=True)
+    table = pd.concat([read_table(file, NUMBERS) for file in PUBLISHED], ignore_index=True)
     return table[table.protocol == protocol].drop(columns="protocol").reset_index(drop=True)
 
 # %% ../nbs/07_figures.ipynb #fc0973b0
@@ -40,7 +42,7 @@ def read_results(which:str, # 'measured': people's scores, shipped with the pack
                  run:str|Path=EMBEDDED)->Results:
     "Results by name."
     if which == "measured":
-        tables = {name: pd.read_csv(MEASURED/f"{name}.csv", keep_default_na=False, na_values=[""]) for name in ("protocols", "label_free", "selectivity")}
+        tables = {name: read_table(MEASURED/f"{name}.csv", NUMBERS) for name in ("protocols", "label_free", "selectivity")}
         return Results(**tables, about=" ".join(read_json(MEASURED/"about.json")["notes"]))
     place = run_path(run)/"results"
     tables = {name: pd.read_parquet(place/f"{file}.parquet") if (place/f"{file}.parquet").is_file() else pd.DataFrame() for name, file in

@@ -4,7 +4,7 @@
 
 # %% ../nbs/08_generators.ipynb #c8d18f1d
 from __future__ import annotations
-import io
+import csv, io
 from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
@@ -12,7 +12,7 @@ from pathlib import Path
 import choix, numpy as np, pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 from sklearn.decomposition import PCA
-from .core import ATTRIBUTES, EMBEDDED, AttiqaError, atomic, file_hash, generator, record, run_path, write_parquet
+from .core import ATTRIBUTES, EMBEDDED, AttiqaError, atomic, file_hash, generator, read_table, record, run_path, write_parquet
 from .images import find_images, open_image, package_photograph
 from .metrics import krcc, srcc
 from .score import MINI, Scorer
@@ -26,7 +26,7 @@ __all__ = ['TABLES', 'RATED', 'SCENES', 'SIDE', 'PATCH', 'QUALITIES', 'CAPACITIE
            'write_results', 'rank', 'rank_generators']
 
 # %% ../nbs/08_generators.ipynb #4755aa7b
-TABLES = {".csv": lambda path: pd.read_csv(path, dtype=dict(image=str, generator=str, prompt=str)), ".parquet": pd.read_parquet} # readers by suffix
+TABLES = (".csv", ".parquet")
 
 def read_folders(folders:Sequence[str|Path] # one a generator
                 )->pd.DataFrame: # columns image, generator, prompt
@@ -43,9 +43,11 @@ def read_folders(folders:Sequence[str|Path] # one a generator
     return pd.DataFrame(rows, columns=["image", "generator", "prompt"])
 
 # %% ../nbs/08_generators.ipynb #e1f213bf
+def _empty(column): return column.isna() | (column.astype(str) == "")
+
 def _ratings(column, path): # as numbers; empty cells are NaN
     numbers = pd.to_numeric(column, errors="coerce")
-    if (wrong := numbers.isna() & column.notna()).any(): raise AttiqaError(f"{path}: row {int(wrong.to_numpy().argmax())} has the rating {column[wrong].iloc[0]!r}; ratings are numbers or empty")
+    if (wrong := numbers.isna() & ~_empty(column)).any(): raise AttiqaError(f"{path}: row {int(wrong.to_numpy().argmax())} has the rating {column[wrong].iloc[0]!r}; ratings are numbers or empty")
     return numbers
 
 def read_comparison(path:str|Path # .csv or .parquet, images relative to it; or a folder with a folder a generator
@@ -54,11 +56,11 @@ def read_comparison(path:str|Path # .csv or .parquet, images relative to it; or 
     path = Path(path).expanduser()
     if path.is_dir(): return read_folders(sorted(f for f in path.iterdir() if f.is_dir() and not f.name.startswith(".")) or [path])
     if path.suffix not in TABLES or not path.is_file(): raise AttiqaError(f"{path}: is neither a folder nor a table ({', '.join(TABLES)})")
-    try: table = TABLES[path.suffix](path)
+    try: table = read_table(path)
     except (ValueError, OSError) as error: raise AttiqaError(f"{path}: is no readable {path.suffix} table ({' '.join(str(error).split())[:100]})") from None
     for column in ("image", "generator", "prompt"):
         if column not in table: raise AttiqaError(f"{path}: has no column {column!r}; it has {', '.join(map(str, table))}")
-        if table[column].isna().any(): raise AttiqaError(f"{path}: row {int(table[column].isna().to_numpy().argmax())} has no {column}")
+        if (empty := _empty(table[column])).any(): raise AttiqaError(f"{path}: row {int(empty.to_numpy().argmax())} has no {column}")
     table = table.astype(dict(image=str, generator=str, prompt=str))
     if "rating" in table: table = table.assign(rating=_ratings(table.rating, path))
     return table.assign(image=[str(path.parent/image) for image in table.image])
@@ -358,7 +360,7 @@ def write_results(folder:str|Path, # made
     "Leaderboard as CSV, Markdown and figure; every picture's scores; the contact sheet; what is odd; agreement with ratings."
     folder, notes = Path(folder), [stability(curve), *lines]
     write_parquet(folder/"images.parquet", scored)
-    with atomic(folder/"leaderboard.csv") as part: board.to_csv(part, index=False)
+    with atomic(folder/"leaderboard.csv") as part: board.to_csv(part, index=False, quoting=csv.QUOTE_NONNUMERIC) # whatever a name holds
     with atomic(folder/"leaderboard.md") as part: part.write_text(to_markdown(board) + "".join(f"\n- {line}" for line in notes) + "\n", encoding="utf-8")
     if "rating" in scored and len(rated_pictures(scored)) >= RATED:
         with atomic(folder/"agreement.csv") as part: rating_agreement(scored).to_csv(part)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 import numpy as np, pandas as pd, torch
 from scipy.stats import rankdata
-from .core import ATTRIBUTES, AttiqaError, generator
+from .core import ATTRIBUTES, AttiqaError, generator, read_table
 from .distort import LADDERS, ladder
 from .images import ImageSource, crop_center, open_image, to_tensor
 from .metrics import ladder_srcc
@@ -138,10 +138,10 @@ def read_annotations(path:str|Path # CSV or Parquet: `image`, relative to the fi
     "A table of human attribute scores; AttiqaError where it is none."
     path = Path(path).expanduser()
     if not path.is_file(): raise AttiqaError(f"{path}: no such table of attribute scores")
-    try: table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+    try: table = read_table(path)
     except Exception as error: raise AttiqaError(f"{path}: not a readable table ({str(error).splitlines()[0][:100]}); give CSV or Parquet") from None
     if "image" not in table or not {*table.columns} & {*ATTRIBUTES}: raise AttiqaError(f"{path}: wants a column 'image' and one or more of {', '.join(ATTRIBUTES)}; it has {', '.join(map(str, table.columns))[:200]}")
-    try: table = table.astype({a: float for a in ATTRIBUTES if a in table})
+    try: table = table.assign(**{a: pd.to_numeric(table[a].replace("", None)).astype(float) for a in ATTRIBUTES if a in table})
     except (TypeError, ValueError) as error: raise AttiqaError(f"{path}: attribute scores must be numbers ({error})") from None
     return table.assign(image=[str(path.parent.absolute()/str(name)) for name in table.image])
 

@@ -101,8 +101,8 @@ def _cells(path, sheet): # rows of a table file
         if path.suffix == ".xlsx":
             book = load_workbook(path, data_only=True)
             return [list(row) for row in (book[sheet] if sheet else book.worksheets[0]).iter_rows(values_only=True)]
-        text = path.read_text(encoding="utf-8-sig")
-        return [line.split() for line in text.splitlines()] if path.suffix == ".txt" else list(csv.reader(io.StringIO(text)))
+        text = path.read_bytes().decode("utf-8-sig") # line ends within a cell are the cell's
+        return [line.split() for line in text.splitlines()] if path.suffix == ".txt" else list(csv.reader(io.StringIO(text, newline="")))
     except FileNotFoundError: raise AttiqaError(f"{path}: no such file; unpack the whole release") from None
     except Exception as error: raise ReleaseError(f"{path}: not the release's table ({type(error).__name__}: {str(error)[:80]}); unpack it again", [path]) from None
 
