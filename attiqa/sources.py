@@ -18,7 +18,7 @@ from .core import AttiqaError, atomic, stable_seed
 # %% auto #0
 __all__ = ['CAMERA', 'EXTENSIONS', 'HEAD', 'SIGNS', 'PAPERS', 'KINDS', 'LEFTOVERS', 'MARK', 'MARK_TEXT', 'HIDDEN', 'LEFT', 'OURS',
            'NONE', 'AGAIN', 'GONE', 'COLUMNS', 'TABLES', 'is_picture', 'kind_of', 'is_output', 'ordered_names',
-           'walk_folder', 'Folder', 'left_line', 'mark_output', 'is_remote', 'fetch', 'check_protocol',
+           'walk_folder', 'Folder', 'left_line', 'is_kept', 'mark_output', 'is_remote', 'fetch', 'check_protocol',
            'expand_pattern', 'Tars', 'Table', 'open_table', 'open_store', 'Shard', 'shards_of']
 
 # %% ../nbs/00f_sources.ipynb #47cc12c5
@@ -167,6 +167,10 @@ def left_line(left:Counter # of `walk_folder`
     "What a walk left out, for a person."
     said = "; ".join(f"{reason}: {count}" for reason, count in sorted(left.items()) if count)
     return said and f"left out: {said}"
+
+def is_kept(folder:Path)->bool:
+    "Does a walk go into a folder of this name and mark?"
+    return not (folder.name.startswith(".") or _LEFTOVER.match(folder.name.lower()) or is_output(folder))
 
 def mark_output(folder:str|Path):
     "Mark a folder of outputs, made if need be; AttiqaError where it holds pictures of somebody else's."
