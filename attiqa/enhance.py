@@ -26,7 +26,7 @@ from torchvision.transforms.functional import gaussian_blur
 from .core import EMBEDDED, WEIGHTS, AttiqaError, atomic, generator, record, run_path, seed_all, write_json, write_parquet
 from .distort import apply_recipe, luma
 from .features import statistics_distance
-from .images import MAX_PIXELS, ORIENTATION, PHOTOGRAPHS, ImageSource, find_images, open_source, package_photograph, to_image, to_tensor
+from .images import MAX_PIXELS, ORIENTATION, PHOTOGRAPHS, ImageSource, find_images, open_source, opened_image, package_photograph, to_image, to_tensor
 from .metrics import bootstrap_interval
 from .model import fill, moments, read_tensors
 from .score import MINI, Scorer
@@ -619,7 +619,7 @@ def open_kept(path:Path)->tuple[Image.Image, dict]: # upright, in its own mode; 
     "Read a file that is to be edited; AttiqaError with the reason where that would lose something."
     if not path.is_file(): raise AttiqaError("no such file" if not path.exists() else "is not a regular file")
     try:
-        with Image.open(path) as image:
+        with opened_image(path) as image:
             if reason := _refusal(image): raise AttiqaError(reason)
             exif, keep, form = image.getexif(), _saving(image), image.format
             image.load()
