@@ -284,7 +284,7 @@ def _jpeg_pixels(data): # segments that make the picture; of the others JFIF, IC
     while place + 4 <= len(data) and data[place] == 0xff and data[place + 1] != 0xda: # up to the scan
         mark, length = data[place + 1], int.from_bytes(data[place + 2:place + 4], "big")
         segment = data[place:place + 2 + length]
-        colours = mark in (0xe0, 0xee) or segment[4:].startswith(b"ICC_PROFILE")
+        colours = (mark in (0xe0, 0xee) and length >= 14) or segment[4:].startswith(b"ICC_PROFILE") # both are longer where whole
         if not (0xe0 <= mark <= 0xef or mark == 0xfe) or colours: kept.append(segment)
         place += len(segment)
     return b"".join((*kept, data[place:]))
@@ -300,7 +300,11 @@ def _webp_pixels(data): # chunks of a RIFF file, EXIF and XMP left out
     body = b"".join(kept)
     return b"RIFF" + (4 + len(body)).to_bytes(4, "little") + b"WEBP" + body
 
-_PIXELS = {"JPEG": _jpeg_pixels, "PNG": _png_pixels, "WEBP": _webp_pixels}
+def _avif_pixels(data): # what the boxes before the pixels call EXIF gets a name that no decoder knows
+    boxes, pixels, rest = data.partition(b"mdat")
+    return boxes.replace(b"Exif", b"none") + pixels + rest
+
+_PIXELS = {"JPEG": _jpeg_pixels, "PNG": _png_pixels, "WEBP": _webp_pixels, "AVIF": _avif_pixels}
 
 # %% ../nbs/00a_images.ipynb #776eaa4e
 def _decode(file, draft): # see `open_image`
