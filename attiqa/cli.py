@@ -5,6 +5,7 @@
 # %% ../nbs/10a_cli.ipynb #6c744c34
 from __future__ import annotations
 import csv, glob, io, json, math, os, re, sys, warnings
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,26 +19,38 @@ from .core import ATTRIBUTES, AttiqaError, atomic, make_like, one_name, stable_s
 if TYPE_CHECKING: from attiqa.score import Score, Scorer # takes seconds
 
 # %% auto #0
-__all__ = ['NUMBERS', 'CSV', 'JSON', 'TABLE', 'DASH', 'app', 'HELP', 'MARKED', 'REPORT', 'EXPORT', 'PROPOSE', 'RANK', 'ENHANCE',
-           'REPRODUCE', 'UsageError', 'expand', 'printable', 'Format', 'values', 'csv_record', 'json_record',
-           'table_record', 'write_records', 'check_target', 'check_targets', 'opened', 'write_parquet_table', 'Outputs',
-           'write_files', 'score_words', 'root', 'say', 'score_command', 'spot', 'map_place', 'shared_spots',
-           'map_writer', 'report_command', 'export_command', 'relabel_command', 'read_words', 'propose_command',
-           'rank_command', 'enhance_command', 'reproduce_command', 'verify_command', 'main']
+__all__ = ['OWN', 'NUMBERS', 'CSV', 'JSON', 'TABLE', 'DASH', 'app', 'HELP', 'EVERYTHING', 'MARKED', 'REPORT', 'EXPORT', 'PROPOSE',
+           'RANK', 'ENHANCE', 'REPRODUCE', 'UsageError', 'expand', 'printable', 'Format', 'values', 'csv_record',
+           'json_record', 'table_record', 'write_records', 'check_target', 'check_targets', 'opened',
+           'write_parquet_table', 'Outputs', 'write_files', 'score_words', 'root', 'say', 'score_command', 'spot',
+           'map_place', 'shared_spots', 'map_writer', 'report_command', 'export_command', 'relabel_command',
+           'read_words', 'propose_command', 'rank_command', 'enhance_command', 'reproduce_command', 'verify_command',
+           'main']
 
 # %% ../nbs/10a_cli.ipynb #df5279ca
-def expand(given:str # a word of the command line
+OWN = "is written by attiqa, see {}; --all takes it"
+
+def _own(path): # the mark of a folder of outputs that a path is, or lies in; None where it does not
+    from attiqa.sources import MARK, is_output
+    return next((place/MARK for place in (Path(os.path.abspath(path)), *Path(os.path.abspath(path)).parents) if is_output(place)), None)
+
+def expand(given:str, # a word of the command line
+           everything:bool=False, left:Counter|None=None # see `walk_folder`
           )->Iterator[tuple[str, str]]: # path, ''; or the word, and the reason why it stands for nothing
     "Pictures that one word stands for, walked as they are asked for."
-    from attiqa.sources import walk_folder
+    from attiqa.sources import OURS, walk_folder
     try: pattern = glob.has_magic(given) and not os.path.lexists(given)
     except ValueError: pattern = False # a zero byte
     found = sorted(glob.glob(given, recursive=True)) if pattern else [given]
-    inside = lambda path: (str(Path(path)/name) for name in walk_folder(path)) if os.path.isdir(path) else [path]
-    files = chain.from_iterable(map(inside, found))
+    named = lambda path: not pattern and not os.path.isdir(path) # a file that is named is taken, whoever wrote it
+    kept = [path for path in found if everything or named(path) or not _own(path)]
+    if pattern and left is not None: left[OURS] += len(found) - len(kept)
+    inside = lambda path: (str(Path(path)/name) for name in walk_folder(path, everything, left)) if os.path.isdir(path) else [path]
+    files = chain.from_iterable(map(inside, kept))
     first = next(files, None)
-    if first is None: yield given, "is a folder without images" if found else "is a pattern that matches no file"
-    else: yield from ((file, "") for file in chain([first], files))
+    if first is not None: yield from ((file, "") for file in chain([first], files))
+    elif kept: yield given, "is a folder without images"
+    else: yield given, OWN.format(_own(found[0])) if found else "is a pattern that matches no file"
 
 # %% ../nbs/10a_cli.ipynb #8556036a
 def printable(text:str)->str: # one line, no control characters
@@ -172,14 +185,17 @@ def write_files(journal:Path, outputs:Outputs):
 def score_words(words:list[str], # of the command line: files, folders, patterns
                 outputs:Outputs, scorer, # a Scorer
                 resume:bool=False, # go on with the journal
-                also:Callable|None=None # see `Scorer.try_score`
+                also:Callable|None=None, # see `Scorer.try_score`
+                everything:bool=False # see `walk_folder`
                )->int: # how many could not be scored
     "Score everything that the words stand for, and write it."
     from attiqa.core import file_hash
     from attiqa.journal import journaled
-    reasons, rejected, form, journal = {}, 0, outputs.shown(), outputs.journal()
+    from attiqa.sources import left_line
+    reasons, rejected, form, journal, left = {}, 0, outputs.shown(), outputs.journal(), Counter()
     def listed():
-        for file, reason in chain.from_iterable(map(expand, words)):
+        left.clear()
+        for file, reason in chain.from_iterable(expand(word, everything, left) for word in words):
             if reason: reasons[file] = reason
             yield file
     def scored(files): return (replace(s, error=reasons.get(s.path, s.error)) for s in scorer.stream(files, also))
@@ -193,6 +209,7 @@ def score_words(words:list[str], # of the command line: files, folders, patterns
                 bar.update()
                 if score.error: rejected += 1; bar.clear(); say(f"{score.path}: {score.error}")
         if journal: write_files(journal, outputs)
+        if line := left_line(left): say(line)
     except KeyboardInterrupt:
         if journal: say(f"what was scored is in {journal.name}; --resume goes on from there")
         raise
@@ -225,11 +242,16 @@ Examples:
   attiqa score a.jpg --model runs/mine/finetuned/clive/model.safetensors
   attiqa score holiday --model scorer.onnx   what attiqa export wrote; the fastest on a CPU
 
+In a folder pictures are told by what is in them. What is left out is counted and said: files that are no pictures, and, without
+--all, hidden ones, thumbnails and bins that systems leave behind, and folders of maps or rankings that attiqa wrote.
+
 Until a file is whole, its scores are in FILE.partial, from which --resume goes on.
 
 The exit code is 0, or 1 where an image was rejected or an output failed, 2 for a wrong argument, 130 for Ctrl-C."""
 
 def say(message:object): print(f"attiqa: {printable(str(message))}", file=sys.stderr)
+
+EVERYTHING = Annotated[bool, typer.Option("--all", help="Of a folder take also what is hidden, thumbnails and bins of systems, and outputs of attiqa.")]
 
 @app.command("score", help=HELP)
 def score_command(paths:Annotated[list[str], typer.Argument(metavar="PATH...", help="Image files, folders, patterns.")],
@@ -238,6 +260,7 @@ def score_command(paths:Annotated[list[str], typer.Argument(metavar="PATH...", h
                   parquet_file:Annotated[str|None, typer.Option("--parquet", metavar="FILE", help="Write Parquet.")]=None,
                   resume:Annotated[bool, typer.Option("--resume", help="Go on where a stopped run that wrote the same file had come.")]=False,
                   maps:Annotated[str|None, typer.Option("--map", metavar="FOLDER", help="Write a sheet of quality maps for each image there.")]=None,
+                  everything:EVERYTHING=False,
                   model:Annotated[str, typer.Option(metavar="PATH", help="A scorer's safetensors or ONNX file.")]="attiqa-mini"):
     outputs = Outputs(csv_file, json_file, parquet_file)
     outputs.check()
@@ -245,7 +268,8 @@ def score_command(paths:Annotated[list[str], typer.Argument(metavar="PATH...", h
     from attiqa.score import MINI, Scorer
     scorer = Scorer(model)
     if model != MINI: say(scorer.describe())
-    raise typer.Exit(int(bool(score_words(paths, outputs, scorer, resume, map_writer(scorer, maps, (file for file, _ in chain.from_iterable(map(expand, paths))))))))
+    pictures = (file for word in paths for file, _ in expand(word, everything))
+    raise typer.Exit(int(bool(score_words(paths, outputs, scorer, resume, map_writer(scorer, maps, pictures), everything))))
 
 # %% ../nbs/10a_cli.ipynb #afdf238e
 MARKED = re.compile(r"~[0-9a-f]{16}$", re.I) # ends a name that carries a digest
@@ -285,7 +309,9 @@ def map_writer(scorer:Scorer, folder:str|None, # of the maps; None for none
     if Path(folder).exists() and not Path(folder).is_dir(): raise AttiqaError(f"--map {printable(folder)}: is not a folder")
     from attiqa.maps import map_sheet
     from attiqa.score import OnnxNet
+    from attiqa.sources import mark_output
     if isinstance(scorer.net, OnnxNet): raise AttiqaError("--map wants the safetensors file; an exported scorer gives no maps")
+    mark_output(folder)
     shared = shared_spots(folder, paths)
     def write(pixels, score):
         with atomic(map_place(folder, score.path, shared)) as part: map_sheet(pixels, scorer.quality_map(pixels)).save(part, "PNG")
@@ -304,15 +330,21 @@ The page needs no network and no other file. The exit code is 1 where an image w
 @app.command("report", help=REPORT)
 def report_command(paths:Annotated[list[str], typer.Argument(metavar="PATH...", help="Image files, folders, patterns.")],
                    out:Annotated[str, typer.Option("--out", "-o", metavar="FILE", help="The page.")],
+                   everything:EVERYTHING=False,
                    title:Annotated[str|None, typer.Option(help="Title of the page.  [default: the first path]")]=None,
                    model:Annotated[str, typer.Option(metavar="PATH", help="A scorer's safetensors file.")]="attiqa-mini"):
     if out == "-": raise AttiqaError("--out wants a file")
     check_target("--out", out)
     from attiqa.report import write_report
     from attiqa.score import Scorer
-    listed = lambda: (file for file, _ in chain.from_iterable(map(expand, paths)))
+    from attiqa.sources import left_line
+    left = Counter()
+    def listed():
+        left.clear()
+        yield from (file for file, _ in chain.from_iterable(expand(path, everything, left) for path in paths))
     watch = lambda entries: tqdm(entries, total=sum(1 for _ in listed()), unit="image", disable=not sys.stderr.isatty(), leave=False)
     rejected = write_report(listed(), out, Scorer(model), title or paths[0], watch)
+    if line := left_line(left): say(line)
     if rejected: say(f"{rejected} could not be scored; {out} says why")
     raise typer.Exit(int(bool(rejected)))
 
@@ -408,8 +440,11 @@ def rank_command(places:Annotated[list[str], typer.Argument(metavar="FOLDER...",
                  model:Annotated[str, typer.Option(metavar="PATH", help="A scorer's safetensors file.")]="attiqa-mini"):
     from attiqa.generators import rank, read_comparison, read_folders, stability, to_markdown, write_results
     from attiqa.score import Scorer
+    from attiqa.sources import mark_output
     if out and os.path.lexists(out) and not os.path.isdir(out): raise AttiqaError(f"--out {printable(out)}: is not a folder")
-    scored, board, curve, lines = rank(read_comparison(places[0]) if len(places) == 1 else read_folders(places), Scorer(model))
+    table = read_comparison(places[0]) if len(places) == 1 else read_folders(places)
+    if out: mark_output(out)
+    scored, board, curve, lines = rank(table, Scorer(model))
     print(to_markdown(board), end="")
     for line in (stability(curve), *lines): say(line)
     if out: write_results(out, scored, board, curve, lines)
@@ -498,6 +533,7 @@ def main(words:list[str]|None=None # of the command line; None takes the process
     "The command `attiqa`."
     sys.stdout, sys.stderr = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr)) # None where closed
     if isinstance(sys.stdout, io.TextIOWrapper): sys.stdout.reconfigure(encoding="utf-8", newline="\n")
+    warnings.filterwarnings("ignore", module=r"PIL\b") # of damaged or large files, each of which gets its own line
     try:
         code = app(words, prog_name="attiqa", standalone_mode=False) or 0
         sys.stdout.flush()

@@ -127,7 +127,7 @@ def jpeg(x, s, rng):
     "JPEG at quality 75 down to 4, colours at half resolution."
     buffer = io.BytesIO()
     to_image(x).save(buffer, "JPEG", quality=round(75*(4/75)**(s**.8)), subsampling=2)
-    return to_tensor(Image.open(buffer))
+    return to_tensor(Image.open(buffer, formats=["JPEG"]))
 
 # %% ../nbs/00b_distort.ipynb #2f25e9e6
 def to_linear(x:torch.Tensor)->torch.Tensor: return torch.where(x <= .04045, x/12.92, ((x.clamp(min=.04045) + .055)/1.055)**2.4)
@@ -276,7 +276,7 @@ def webp(x, s, rng):
     "WebP at quality 60 down to 0."
     buffer = io.BytesIO()
     to_image(x).save(buffer, "WEBP", quality=round(60*(1 - s)**1.5), method=2)
-    return to_tensor(Image.open(buffer))
+    return to_tensor(Image.open(buffer, formats=["WEBP"]))
 
 @mechanism("noisiness", BROAD)
 def banding(x, s, rng):
@@ -420,7 +420,7 @@ def _guided(x, width, epsilon): # guided filter, luma the guide: texture of less
 def _saved(image, quality): # as a JPEG file gives it back
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=round(quality), subsampling=2)
-    return Image.open(buffer)
+    return Image.open(buffer, formats=["JPEG"])
 
 def _scaled(image, factor, how): # PIL image with sides times a factor
     return image.resize([max(2, round(n*factor)) for n in image.size], how)

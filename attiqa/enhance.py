@@ -27,7 +27,7 @@ from torchvision.transforms.functional import gaussian_blur
 from .core import EMBEDDED, WEIGHTS, AttiqaError, atomic, generator, one_name, record, run_path, seed_all, write_json, write_parquet
 from .distort import apply_recipe, luma
 from .features import statistics_distance
-from .images import MAX_PIXELS, ORIENTATION, PHOTOGRAPHS, ImageSource, find_images, open_source, package_photograph, to_image, to_tensor
+from .images import MAX_PIXELS, ORIENTATION, PHOTOGRAPHS, ImageSource, find_images, open_source, opened_image, package_photograph, to_image, to_tensor
 from .metrics import bootstrap_interval
 from .model import fill, moments, read_tensors
 from .score import MINI, Scorer
@@ -762,7 +762,7 @@ def storing(image:Image.Image, # as it was opened
 def beside_pixels(path:str|Path)->Counter: # how often each name is there
     "What a file holds beside its pixels, named for people."
     data = Path(path).read_bytes()
-    with Image.open(path) as image:
+    with opened_image(data) as image:
         if image.format == "TIFF": return Counter(f"tag {tag}" for tag in set(image.tag_v2) - TAGS)
         parts = dict(PNG=png_parts, JPEG=jpeg_parts, WEBP=webp_parts).get(image.format, lambda data: [])
     found = [(name, raw) for name, raw in parts(data) if name not in PIXELS]
@@ -780,7 +780,7 @@ def open_kept(path:Path)->tuple[Image.Image, Storing]: # upright, in its own mod
     if not path.is_file(): raise AttiqaError("no such file" if not path.exists() else "is not a regular file")
     try:
         data = path.read_bytes()
-        with Image.open(io.BytesIO(data)) as image:
+        with opened_image(data) as image:
             if reason := _refusal(image): raise AttiqaError(reason)
             image.load()
             return _upright(image), storing(image, data)

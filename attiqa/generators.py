@@ -13,7 +13,8 @@ import choix, numpy as np, pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 from sklearn.decomposition import PCA
 from .core import ATTRIBUTES, EMBEDDED, AttiqaError, atomic, file_hash, generator, read_table, record, run_path, write_parquet
-from .images import find_images, open_image, package_photograph
+from .images import find_images, open_image, opened_image, package_photograph
+from .sources import is_kept
 from .metrics import krcc, srcc
 from .score import MINI, Scorer
 
@@ -54,7 +55,7 @@ def read_comparison(path:str|Path # .csv or .parquet, images relative to it; or 
                    )->pd.DataFrame: # columns image, generator, prompt, and rating where it is there
     "A comparison from one place."
     path = Path(path).expanduser()
-    if path.is_dir(): return read_folders(sorted(f for f in path.iterdir() if f.is_dir() and not f.name.startswith(".")) or [path])
+    if path.is_dir(): return read_folders(sorted(f for f in path.iterdir() if f.is_dir() and is_kept(f)) or [path])
     if path.suffix not in TABLES or not path.is_file(): raise AttiqaError(f"{path}: is neither a folder nor a table ({', '.join(TABLES)})")
     try: table = read_table(path)
     except (ValueError, OSError) as error: raise AttiqaError(f"{path}: is no readable {path.suffix} table ({' '.join(str(error).split())[:100]})") from None
@@ -115,7 +116,7 @@ def findings(scored:pd.DataFrame # of `score_comparison`
     return lines
 
 def _size_of(file):
-    with Image.open(file) as image: return image.size
+    with opened_image(file) as image: return image.size
 
 # %% ../nbs/08_generators.ipynb #c3d9cd6e
 def prompt_weights(prompts:int, count:int, # prompts in a draw

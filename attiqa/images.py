@@ -4,74 +4,333 @@
 
 # %% ../nbs/00a_images.ipynb #d57fabc0
 from __future__ import annotations
-import io, os, warnings
-from collections.abc import Iterator, Sequence
+import io, os, zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import partial, cache
+from functools import cache, lru_cache, partial
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
-from collections.abc import Callable
 import numpy as np, torch
 from fastcore.basics import patch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from .core import AttiqaError, atomic, generator
-from .sources import EXTENSIONS, Folder, Shard, Tars, open_store, shards_of, walk_folder # noqa: F401 - the extensions belong to images
+from .sources import CAMERA, EXTENSIONS, HEAD, PAPERS, SIGNS, Folder, Shard, Tars, kind_of, open_store, shards_of, walk_folder # noqa: F401 - the extensions belong to images
 
 # %% auto #0
-__all__ = ['MAX_PIXELS', 'ORIENTATION', 'TURNED', 'PHOTOGRAPHS', 'to_rgb', 'open_image', 'to_tensor', 'to_image', 'crop_center',
-           'Walk', 'ImageSource', 'find_images', 'stored_source', 'list_source', 'write_list', 'package_photograph',
-           'leaf_radii', 'dead_leaves', 'embedded_source', 'open_source']
+__all__ = ['MAX_PIXELS', 'DECODERS', 'EXTRA', 'OPENED', 'TGA_NAMES', 'TGA_END', 'OPENERS', 'DNG_VERSION', 'SUBFILE',
+           'PHOTOMETRIC', 'BITS', 'SUB_IFDS', 'SAMPLES', 'MOSAICS', 'ORIENTATION', 'TURNED', 'TURNS', 'BESIDE',
+           'NOTICED', 'PHOTOGRAPHS', 'jxl_size', 'opened_image', 'orientation', 'white_point', 'placed', 'in_srgb',
+           'to_rgb', 'open_image', 'to_tensor', 'to_image', 'crop_center', 'Walk', 'ImageSource', 'find_images',
+           'stored_source', 'list_source', 'write_list', 'package_photograph', 'leaf_radii', 'dead_leaves',
+           'embedded_source', 'open_source']
 
 # %% ../nbs/00a_images.ipynb #0a796a10
 MAX_PIXELS = 178_000_000 # larger files are refused by their header, before they are unpacked
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning) # Pillow warns from half this size; the kit refuses in its own words
 
-# %% ../nbs/00a_images.ipynb #9a9dab5f
-def _eight_bits(image:Image.Image)->Image.Image:
-    values = np.asarray(image, dtype=np.float32)
-    top = 65535. if values.max(initial=0) > 255 or image.mode.startswith("I;16") else 255.
-    if image.mode == "F" and values.max(initial=0) <= 1: top = 1.
-    return Image.fromarray((np.clip(values/top, 0, 1)*255).round().astype(np.uint8))
+# %% ../nbs/00a_images.ipynb #14d8df2f
+DECODERS = {kind: kind for kind in ("JPEG", "PNG", "GIF", "WEBP", "BMP", "PPM", "AVIF", "JPEG2000", "TIFF", "TGA")} # Pillow's names
+EXTRA = "pip install 'attiqa[formats]'" # reads what Pillow alone does not
+OPENED = frozenset((*DECODERS, "MPO", "HEIF", "JXL")) # `Image.format` of what is opened here
+TGA_NAMES, TGA_END = (".tga", ".icb", ".vda", ".vst"), b"TRUEVISION-XFILE.\0"
 
-# %% ../nbs/00a_images.ipynb #bd14379d
-ORIENTATION, TURNED = 0x112, (5, 6, 7, 8) # EXIF: the tag, and its values that swap width and height
+def _check_size(width, height):
+    if width*height > MAX_PIXELS: raise AttiqaError(f"has more than the limit of {MAX_PIXELS:,} pixels: {width}x{height}")
 
-def to_rgb(image:Image.Image # any mode that Pillow reads
-          )->Image.Image: # mode RGB, upright
-    "The picture as a viewer would show it, in RGB."
-    if image.getexif().get(ORIENTATION, 1) != 1: image = ImageOps.exif_transpose(image)
-    if image.mode == "F" or image.mode.startswith("I"): image = _eight_bits(image)
-    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image if image.mode == "RGB" else image.convert("RGB") # converting copies, and so does transposing
+def _pillow(kind, file): return Image.open(file, formats=[DECODERS[kind]])
 
-# %% ../nbs/00a_images.ipynb #8991792a
+def _heif(file):
+    from pillow_heif import HeifImageFile
+    return HeifImageFile(file)
+
+def _jxl(file):
+    import pillow_jxl # noqa: F401 - tells Pillow of the format
+    _check_size(*jxl_size(_codestream(file))) # the library unpacks when it opens
+    return Image.open(file, formats=["JXL"])
+
+def _raw(file):
+    import rawpy
+    with rawpy.imread(file) as raw:
+        _check_size(raw.sizes.raw_width, raw.sizes.raw_height)
+        return Image.fromarray(raw.postprocess(half_size=True, use_camera_wb=True))
+
+OPENERS = {kind: partial(_pillow, kind) for kind in DECODERS} | {"HEIC": _heif, "JPEG XL": _jxl, "RAW": _raw}
+
+# %% ../nbs/00a_images.ipynb #b6b67de3
+_JXL_RATIOS = (0, 1, 12/10, 4/3, 3/2, 16/9, 5/4, 2) # width to height, by number
+
+def jxl_size(codestream:bytes # its first bytes
+            )->tuple[int, int]: # width, height
+    "The size that a JPEG XL codestream declares; AttiqaError where it is none."
+    if codestream[:2] != b"\xff\x0a": raise AttiqaError("is not a readable image (JPEG XL without a codestream)")
+    bits, place = int.from_bytes(codestream[2:14], "little"), 0
+    def take(count):
+        nonlocal place
+        place += count
+        return (bits >> (place - count)) & ((1 << count) - 1)
+    small = take(1)
+    side = lambda: 8*(take(5) + 1) if small else take((9, 13, 18, 30)[take(2)]) + 1
+    height, ratio = side(), take(3)
+    return int(height*_JXL_RATIOS[ratio]) if ratio else side(), height
+
+def _codestream(file): # the first bytes of a JPEG XL file's; b"" where there is none
+    start = file.read(14)
+    if start.startswith(b"\xff\x0a"): return start
+    file.seek(0)
+    while len(box := file.read(8)) == 8:
+        length, name = int.from_bytes(box[:4], "big"), box[4:]
+        if length == 1: length = int.from_bytes(file.read(8), "big") - 8
+        if name in (b"jxlc", b"jxlp"): return file.read(18)[4*(name == b"jxlp"):]
+        if length < 8: return b""
+        file.seek(length - 8, os.SEEK_CUR)
+    return b""
+
+# %% ../nbs/00a_images.ipynb #f313d028
+DNG_VERSION, SUBFILE, PHOTOMETRIC, BITS, SUB_IFDS, SAMPLES = 50706, 254, 262, 258, 330, 339 # tags of TIFF
+MOSAICS = (32803, 34892) # photometric interpretations: a colour filter array, linear RAW
+
+def _tiff_tags(file): # of the first picture; {} where they cannot be read
+    try:
+        file.seek(0)
+        head = file.read(16)
+        tags = ImageFileDirectory_v2(head if head[2] == 43 or head[3] == 43 else head[:8])
+        file.seek(tags.next)
+        tags.load(file)
+        return dict(tags)
+    except Exception: return {} # anybody's bytes
+    finally: file.seek(0)
+
+def _is_raw(tags): # of TIFF
+    return DNG_VERSION in tags or tags.get(PHOTOMETRIC) in MOSAICS or (tags.get(SUBFILE) == 1 and SUB_IFDS in tags)
+
+def _kind(file, suffix): # of what is in an open file
+    head, end = file.read(HEAD), b""
+    kind = kind_of(head)
+    if not kind:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - len(TGA_END)))
+        end = file.read()
+    file.seek(0)
+    if kind == "TIFF" and (suffix in CAMERA or _is_raw(_tiff_tags(file))): return "RAW"
+    return kind or ("TGA" if suffix in TGA_NAMES or end == TGA_END else "RAW" if suffix in CAMERA else "")
+
+# %% ../nbs/00a_images.ipynb #60855217
 def _not_a_file(path): # why; '' for a regular file
     locked = " that may not be read (permission denied)" if path.is_dir() and not os.access(path, os.R_OK | os.X_OK) else ""
     return "" if path.is_file() else f"is a folder{locked}" if path.is_dir() else "is not a regular file" if path.exists() else "no such file"
+
+@contextmanager
+def _one_line(): # whatever is wrong with a file
+    try: yield
+    except AttiqaError: raise
+    except PermissionError: raise AttiqaError("may not be read (permission denied)") from None
+    except UnidentifiedImageError: raise AttiqaError("is not a readable image (of no known format)") from None
+    except Image.DecompressionBombError: raise AttiqaError(f"has more than the limit of {MAX_PIXELS:,} pixels") from None
+    except Exception as error:
+        why = getattr(error, "strerror", None) or str(error)[:100] or type(error).__name__
+        raise AttiqaError(f"is not a readable image ({' '.join(str(why).split())})") from None
+
+def _binary(file): # a context with an open binary file that can be searched
+    if isinstance(file, (str, Path)):
+        if problem := _not_a_file(Path(file)): raise AttiqaError(problem)
+        return open(file, "rb")
+    if isinstance(file, (bytes, bytearray, memoryview)): return io.BytesIO(file)
+    if not file.seekable(): return io.BytesIO(file.read())
+    file.seek(0)
+    return nullcontext(file)
+
+# %% ../nbs/00a_images.ipynb #737c5470
+def _refusal(kind): # of a file that no decoder here reads
+    if kind in SIGNS: return f"is not an image format that is read here ({kind})"
+    return f"is not a readable image ({f'but {kind}' if kind else 'of no known format'})"
+
+@contextmanager
+def opened_image(file # path, bytes or binary file
+                ): # yields a Pillow image whose header is read, its pixels not yet
+    "Open one picture file, by its content and by no other decoder than those here; AttiqaError with the reason where it is none."
+    suffix = Path(file).suffix.lower() if isinstance(file, (str, Path)) else ""
+    with _one_line(), _binary(file) as binary:
+        kind = _kind(binary, suffix)
+        if kind not in OPENERS: raise AttiqaError(_refusal(kind))
+        try: image = OPENERS[kind](binary)
+        except ImportError: raise AttiqaError(f"is {kind}, which is read with an extra: {EXTRA}") from None
+        except UnidentifiedImageError: raise AttiqaError(_unreadable(kind, binary)) from None
+        with image:
+            _check_size(*image.size)
+            yield image
+
+def _unreadable(kind, file): # a file that its decoder turns away
+    if kind != "TIFF" or not (tags := _tiff_tags(file)): return f"is not a readable image (damaged {kind})"
+    bits, sample = tags.get(BITS, (1,)), {2: "signed", 3: "float"}.get(tags.get(SAMPLES, (1,))[0], "unsigned")
+    return f"is a TIFF file of a kind that is not read here ({len(bits)} x {bits[0]} bits, {sample}); convert it to 8 or 16 bits"
+
+# %% ../nbs/00a_images.ipynb #94ab0e01
+ORIENTATION, TURNED = 0x112, (5, 6, 7, 8) # EXIF: the tag, and its values that swap width and height
+TURNS = dict(zip(range(2, 9), (Image.Transpose(t) for t in (0, 3, 1, 5, 4, 6, 2)))) # what turns a picture upright
+BESIDE = ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif", "icc_profile", "transparency") # in `Image.info`, used up by `to_rgb`
+
+def orientation(image:Image.Image)->int: # 1 to 8, as EXIF numbers them; 1 where it is not said, or not well
+    "Which way up a picture is."
+    try: value = int(image.getexif().get(ORIENTATION, 1))
+    except Exception: return 1 # anybody's bytes
+    return value if value in TURNS else 1
+
+# %% ../nbs/00a_images.ipynb #e81642a4
+def _tag(image, number, default): # the first value of a TIFF tag
+    value = getattr(image, "tag_v2", {}).get(number, default)
+    return value[0] if isinstance(value, tuple) and value else value
+
+def _is_signed(image): return _tag(image, SAMPLES, 1) == 2
+
+def white_point(image:Image.Image # grey, as it was opened
+               )->float: # the value that is white
+    "White, by kind of sample and declared depth."
+    bits = _tag(image, BITS, 32)
+    if image.mode == "F": return 1.
+    return 2.**(bits - _is_signed(image)) - 1 if bits <= 16 else 65535.
+
+def _needs_placing(image): return image.mode == "F" or image.mode.startswith("I") or (image.mode == "L" and _is_signed(image))
+
+def _check_range(image, low, high, white):
+    if not np.isfinite([low, high]).all(): raise AttiqaError("has values that are NaN or infinite")
+    least, most = (-1, 2) if image.mode == "F" else (0, white)
+    said = f"has values from {low:.7g} to {high:.7g}"
+    if low < least or high > most: raise AttiqaError(f"{said}, but black is 0 and white {white:g} for samples of its kind")
+    vague = image.mode == "I" and white == 65535 and image.format != "PPM" and 0 < high <= 255
+    if vague: raise AttiqaError(f"{said} in 32 bits a sample, which may be black or white; convert it to 8 or 16 bits")
+
+def placed(image:Image.Image # grey, of more than 8 bits, signed or floating point, as it was opened
+          )->Image.Image: # mode L
+    "Values put between black and white; AttiqaError where they have no place there."
+    values, white = np.array(image), white_point(image)
+    values = (values.view(np.int8) if image.mode == "L" else values).astype(np.float32)
+    _check_range(image, values.min(initial=0), values.max(initial=0), white)
+    np.clip(np.divide(values, white, out=values), 0, 1, out=values)
+    if image.mode != "L" and _tag(image, PHOTOMETRIC, 1) == 0: np.subtract(1, values, out=values) # white is zero
+    return Image.fromarray(np.round(np.multiply(values, 255, out=values), out=values).astype(np.uint8))
+
+# %% ../nbs/00a_images.ipynb #574eeaac
+NOTICED = 2 # of 255: a profile that changes no colour of the grid by more is sRGB
+_SPACES = {"GRAY": "L", "CMYK": "CMYK", "Lab ": "LAB", "RGB ": "RGB"} # what a profile is for, and Pillow's mode
+_GRID = np.array([*product(range(0, 256, 51), repeat=3)], np.uint8)[None] # (1, 216, 3)
+
+def _space(mode): # of a picture's colours
+    grey = mode in ("1", "L", "LA", "La", "F") or mode.startswith("I")
+    return "GRAY" if grey else {"CMYK": "CMYK", "LAB": "Lab "}.get(mode, "RGB ")
+
+@lru_cache(maxsize=8)
+def _to_srgb(profile, space): # a transform; None where there is nothing to do, or nothing that can be done
+    try:
+        source = ImageCms.createProfile("LAB") if space == "Lab " else ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if space != "Lab " and source.profile.xcolor_space != space: return None
+        transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), _SPACES[space], "RGB",
+                                            ImageCms.Intent.RELATIVE_COLORIMETRIC, ImageCms.Flags.BLACKPOINTCOMPENSATION)
+        if space not in ("RGB ", "GRAY"): return transform
+        grid = Image.fromarray(_GRID[..., 0] if space == "GRAY" else _GRID)
+        change = np.subtract(transform.apply(grid), grid.convert("RGB"), dtype=np.int16)
+    except Exception: return None # anybody's bytes
+    return transform if np.abs(change).max() > NOTICED else None
+
+def in_srgb(image:Image.Image, # without transparency
+            profile:bytes|None # the embedded ICC profile
+           )->Image.Image: # RGB; as it was where no profile asks for more
+    "Colours by their profile."
+    space = _space(image.mode)
+    if not profile and space != "Lab ": return image
+    transform = _to_srgb(bytes(profile or b""), space)
+    if transform is None: return image
+    return transform.apply(image if image.mode == _SPACES[space] else image.convert(_SPACES[space]))
+
+# %% ../nbs/00a_images.ipynb #4f469f5a
+def _over_white(image, profile): # RGB of a picture with transparency
+    image = image.convert("RGBA")
+    colours = in_srgb(image.convert("RGB"), profile)
+    if profile: image = Image.merge("RGBA", (*colours.split(), image.getchannel("A")))
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+
+def to_rgb(image:Image.Image # any mode that Pillow reads
+          )->Image.Image: # mode RGB, upright, in sRGB
+    "The picture as a viewer would show it, in RGB; AttiqaError where it is of a format that is not opened here, or cannot be placed."
+    if getattr(image, "tile", None) and image.format not in (None, *OPENED): raise AttiqaError(_refusal(image.format))
+    shown, turn, profile = image, TURNS.get(orientation(image)), image.info.get("icc_profile")
+    if _needs_placing(shown): shown = placed(shown)
+    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"): shown = _over_white(shown, profile)
+    else: shown = in_srgb(shown, profile)
+    if shown.mode != "RGB": shown = shown.convert("RGB")
+    if turn is not None: shown = shown.transpose(turn)
+    if shown is not image: shown.info = {name: value for name, value in shown.info.items() if name not in BESIDE}
+    return shown
+
+# %% ../nbs/00a_images.ipynb #c73808b6
+def _png_pixels(data): # chunks that make the picture, and what turns and colours it where that is whole
+    place, kept = 8, [data[:8]]
+    while place + 12 <= len(data):
+        length, name = int.from_bytes(data[place:place + 4], "big"), data[place + 4:place + 8]
+        chunk = data[place:place + 12 + length]
+        whole = int.from_bytes(chunk[-4:], "big") == zlib.crc32(chunk[4:-4])
+        unpacks = name != b"iCCP" or len(chunk) < 1 << 20 and _unpacks(chunk[8:-4].partition(b"\0")[2][1:])
+        if name[:1].isupper() or (name in (b"tRNS", b"eXIf", b"iCCP") and whole and unpacks): kept.append(chunk)
+        place += len(chunk)
+    return b"".join(kept)
+
+def _unpacks(packed, most=1 << 20): # bytes: what Pillow unpacks of a profile
+    stream = zlib.decompressobj()
+    try: return len(stream.decompress(packed, most)) < most and stream.eof
+    except zlib.error: return False
+
+def _jpeg_pixels(data): # segments that make the picture; of the others JFIF, ICC and Adobe, which say what its colours are
+    place, kept = 2, [data[:2]]
+    while place + 4 <= len(data) and data[place] == 0xff and data[place + 1] != 0xda: # up to the scan
+        mark, length = data[place + 1], int.from_bytes(data[place + 2:place + 4], "big")
+        segment = data[place:place + 2 + length]
+        colours = (mark in (0xe0, 0xee) and length >= 14) or segment[4:].startswith(b"ICC_PROFILE") # both are longer where whole
+        if not (0xe0 <= mark <= 0xef or mark == 0xfe) or colours: kept.append(segment)
+        place += len(segment)
+    return b"".join((*kept, data[place:]))
+
+def _webp_pixels(data): # chunks of a RIFF file, EXIF and XMP left out
+    place, kept = 12, []
+    while place + 8 <= len(data):
+        length = int.from_bytes(data[place + 4:place + 8], "little")
+        chunk = data[place:place + 8 + length + length % 2]
+        if chunk[:4] == b"VP8X": chunk = chunk[:8] + bytes([chunk[8] & ~0x0c]) + chunk[9:] # the flags of both
+        if chunk[:4] not in (b"EXIF", b"XMP "): kept.append(chunk)
+        place += len(chunk)
+    body = b"".join(kept)
+    return b"RIFF" + (4 + len(body)).to_bytes(4, "little") + b"WEBP" + body
+
+def _avif_pixels(data): # what the boxes before the pixels call EXIF gets a name that no decoder knows
+    boxes, pixels, rest = data.partition(b"mdat")
+    return boxes.replace(b"Exif", b"none") + pixels + rest
+
+_PIXELS = {"JPEG": _jpeg_pixels, "PNG": _png_pixels, "WEBP": _webp_pixels, "AVIF": _avif_pixels}
+
+# %% ../nbs/00a_images.ipynb #776eaa4e
+def _decode(file, draft): # see `open_image`
+    with opened_image(file) as image:
+        stored = image.size
+        if draft: image.draft("RGB", (draft, draft))
+        image.load()
+        upright = to_rgb(image)
+        upright.info["size"] = stored[::-1] if orientation(image) in TURNED else stored
+        return upright
+
+def _bare(file): # a picture's bytes without what stands beside the pixels; None where that is nothing new
+    with _one_line(), _binary(file) as binary: data = binary.read()
+    strip = _PIXELS.get(kind_of(data[:HEAD]))
+    return bare if strip and (bare := strip(data)) != data else None
 
 def open_image(file, # path, bytes or binary file
                draft:int=0 # a JPEG may come smaller, but with no side below this; 0 for native resolution
               )->Image.Image: # RGB, upright; its file's size in `info["size"]`
     "Read one picture file; AttiqaError with the reason where it cannot be read whole."
-    if isinstance(file, bytes): file = io.BytesIO(file)
-    try:
-        if isinstance(file, (str, Path)) and (problem := _not_a_file(Path(file))): raise AttiqaError(problem)
-        with Image.open(file) as image:
-            if image.width*image.height > MAX_PIXELS:
-                raise AttiqaError(f"has more than the limit of {MAX_PIXELS:,} pixels: {image.width}x{image.height}")
-            stored = image.size
-            if draft: image.draft("RGB", (draft, draft))
-            image.load()
-            upright = to_rgb(image)
-            upright.info["size"] = stored[::-1] if image.getexif().get(ORIENTATION) in TURNED else stored
-            return upright
-    except AttiqaError: raise
-    except PermissionError: raise AttiqaError("may not be read (permission denied)") from None
-    except UnidentifiedImageError: raise AttiqaError("is not a readable image (of no known format)") from None
-    except Image.DecompressionBombError: raise AttiqaError(f"has more than the limit of {MAX_PIXELS:,} pixels") from None
-    except Exception as error: raise AttiqaError(f"is not a readable image ({getattr(error, 'strerror', None) or str(error)[:100] or type(error).__name__})") from None
+    if hasattr(file, "read") and not file.seekable(): file = io.BytesIO(file.read())
+    try: return _decode(file, draft)
+    except AttiqaError as error:
+        if "not a readable image" not in str(error) or (bare := _bare(file)) is None: raise
+        try: return _decode(bare, draft)
+        except AttiqaError: raise error from None
 
 # %% ../nbs/00a_images.ipynb #6e2ae538
 def to_tensor(image:Image.Image # RGB
@@ -160,7 +419,7 @@ def members(self:ImageSource, unit:str, # of a shard
 
 # %% ../nbs/00a_images.ipynb #bdf3a7d5
 def find_images(folder:str|Path)->list[Path]: # sorted by relative path
-    "Picture files below a folder, by extension; hidden ones are left out, a folder that may not be read stands for what is in it."
+    "Picture files below a folder, see `walk_folder`; a folder that may not be read stands for what is in it."
     return [Path(folder)/key for key in walk_folder(folder)]
 
 # %% ../nbs/00a_images.ipynb #6b148b1c
@@ -197,7 +456,8 @@ def package_photograph(name:str # a name in PHOTOGRAPHS
                       )->Image.Image: # RGB, about 0.2 to 0.9 megapixels
     "A photograph that an installed package carries."
     package, path = PHOTOGRAPHS[name]
-    return open_image(Path(find_spec(package).origin).parent/path)
+    with opened_image(Path(find_spec(package).origin).parent/path) as image:
+        return image.convert("RGB") # as stored: rocket.jpg has a profile, Adobe RGB, and models were trained on its values
 
 # %% ../nbs/00a_images.ipynb #5e5dc320
 def leaf_radii(count:int, low:float, high:float, # radii in pixels

@@ -14,7 +14,7 @@ from jinja2 import Environment, StrictUndefined
 from PIL import Image
 from . import __version__
 from .core import ATTRIBUTES, SHIPPED, AttiqaError, atomic
-from .images import to_image
+from .images import opened_image, to_image
 from .score import Scorer, in_order, read_pixels
 
 # %% auto #0
@@ -81,7 +81,7 @@ def data_uri(image:Image.Image # RGB
 def written_about(path:str)->str: # one line; '' where there is nothing
     "What the camera or its owner wrote into a file."
     try:
-        with Image.open(path) as image: exif = image.getexif()
+        with opened_image(path) as image: exif = image.getexif()
         return " ".join(" ".join(str(exif[tag]).split()) for tag in ABOUT if tag in exif)[:300]
     except Exception: return "" # metadata is anybody's bytes; the pixels were read
 

@@ -4,7 +4,8 @@
 
 # %% ../nbs/00f_sources.ipynb #5b53e258
 from __future__ import annotations
-import csv, glob, heapq, io, os, tarfile, time
+import csv, fnmatch, glob, heapq, io, os, re, tarfile, time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,47 +13,144 @@ from itertools import islice
 from pathlib import Path
 from urllib.parse import urlsplit
 import fsspec, pyarrow.csv, pyarrow.parquet
-from .core import AttiqaError, stable_seed
+from .core import AttiqaError, atomic, stable_seed
 
 # %% auto #0
-__all__ = ['EXTENSIONS', 'GONE', 'COLUMNS', 'TABLES', 'is_picture', 'ordered_names', 'walk_folder', 'Folder', 'is_remote',
-           'fetch', 'check_protocol', 'expand_pattern', 'Tars', 'Table', 'open_table', 'open_store', 'Shard',
-           'shards_of']
+__all__ = ['CAMERA', 'EXTENSIONS', 'HEAD', 'SIGNS', 'PAPERS', 'KINDS', 'LEFTOVERS', 'MARK', 'MARK_TEXT', 'HIDDEN', 'LEFT', 'OURS',
+           'NONE', 'AGAIN', 'GONE', 'COLUMNS', 'TABLES', 'is_picture', 'kind_of', 'is_output', 'ordered_names',
+           'walk_folder', 'Folder', 'left_line', 'is_kept', 'mark_output', 'is_remote', 'fetch', 'check_protocol',
+           'expand_pattern', 'Tars', 'Table', 'open_table', 'open_store', 'Shard', 'shards_of']
 
 # %% ../nbs/00f_sources.ipynb #47cc12c5
-EXTENSIONS = frozenset(".jpg .jpeg .png .bmp .webp .tif .tiff .gif .ppm .pgm .avif .jp2".split()) # what is taken for a picture
+CAMERA = frozenset(""".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .iiq .kdc .mrw .nef .nrw .orf .pef .raf .rw2 .rwl .sr2 .srf .srw
+                   .x3f""".split()) # a sensor's values, as cameras name them
+EXTENSIONS = CAMERA | frozenset(""".apng .avif .avifs .bmp .gif .heic .heif .hif .j2c .j2k .jfif .jif .jp2 .jpe .jpeg .jpf .jpg
+                                .jpx .jxl .pbm .pfm .pgm .png .pnm .ppm .tga .tif .tiff .webp""".split()) # names of pictures
 
 def is_picture(name:str)->bool:
     "Does a name end like a picture's?"
     return os.path.splitext(name)[1].lower() in EXTENSIONS
 
+# %% ../nbs/00f_sources.ipynb #4c83b547
+HEAD = 512 # bytes that tell what a file is
+
+SIGNS = { # format: how its files begin
+    "JPEG": rb"\xff\xd8\xff",
+    "PNG": rb"\x89PNG\r\n\x1a\n",
+    "GIF": rb"GIF8[79]a",
+    "WEBP": rb"RIFF.{4}WEBP",
+    "BMP": rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0",
+    "PPM": rb"P[1-6f]\s+[#\d]",
+    "AVIF": rb".{4}ftyp(avi[fs]|(mif1|msf1).{4}(?:.{4}){0,8}avi[fs])",
+    "HEIC": rb".{4}ftyp(hei[cxms]|hev[cxms]|mif1|msf1)",
+    "JPEG2000": rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51",
+    "JPEG XL": rb"\xff\x0a|\0\0\0\x0cJXL ",
+    "RAW": rb"II\*\0.{4}CR|II\x1a\0\0\0HEAPCCDR|.{4}ftypcrx |FUJIFILMCCD-RAW|IIR[OS]|MMOR|IIU\0|FOVb|\0MRM",
+    "TIFF": rb"II[*+]\0|MM\0[*+]",
+    "EPS": rb"%!PS|\xc5\xd0\xd3\xc6",
+    "PSD": rb"8BPS",
+    "ICO": rb"\0\0[\x01\x02]\0[\x01-\x40]\0.{3}\0",
+    "ICNS": rb"icns",
+    "WMF": rb"\xd7\xcd\xc6\x9a|\x01\0\0\0.{36} EMF",
+    "SVG": rb"\s*(<\?xml[^>]*>)?\s*(<!DOCTYPE svg[^>]*>)?\s*<svg[\s>]",
+    "OpenEXR": rb"\x76\x2f\x31\x01",
+    "Radiance": rb"#\?(RADIANCE|RGBE)",
+    "DDS": rb"DDS ",
+    "QOI": rb"qoif",
+    "PCX": rb"\x0a[\0\x02-\x05]\x01[\x01\x02\x04\x08]",
+    "SGI": rb"\x01\xda[\0\x01][\x01\x02]\0[\x01-\x03]",
+    "FITS": rb"SIMPLE  =",
+    "XCF": rb"gimp xcf ",
+    "DjVu": rb"AT&TFORM"}
+PAPERS = {"PDF": rb"%PDF-", "HTML": rb"\s*<(!DOCTYPE html|html)", "ZIP": rb"PK\x03\x04", "film": rb".{4}ftyp"} # no pictures
+KINDS = {name: re.compile(sign, re.DOTALL) for name, sign in (SIGNS | PAPERS).items()}
+
+def kind_of(head:bytes # the first HEAD bytes of a file
+           )->str: # a name in SIGNS or PAPERS; '' for what is in neither
+    "What a file is, by its first bytes."
+    return next((name for name, sign in KINDS.items() if sign.match(head)), "")
+
 # %% ../nbs/00f_sources.ipynb #1b39802c
-def _entries(folder): # pictures and folders, these with a slash; hidden ones and links to folders are left out
+LEFTOVERS = [*"""@eadir #recycle #snapshot @tmp @recycle @recently-snapshot $recycle.bin recycler recycled found.[0-9][0-9][0-9]
+    __macosx lost+found thumbs.db ehthumbs*.db desktop.ini *.lrdata""".split(),
+    "system volume information", "network trash folder", "temporary items"] # names in small letters; hidden ones go anyway
+_LEFTOVER = re.compile("|".join(map(fnmatch.translate, LEFTOVERS)))
+
+MARK = "MADE_BY_ATTIQA.txt" # in a folder of outputs
+MARK_TEXT = "attiqa wrote what is in this folder and leaves it out when it walks the folder above. Remove this file to have it taken.\n"
+
+def is_output(folder:str|Path)->bool:
+    "Is a folder filled by this kit?"
+    return os.path.isfile(os.path.join(folder, MARK))
+
+# %% ../nbs/00f_sources.ipynb #597277bf
+HIDDEN, LEFT, OURS, NONE, AGAIN = ("hidden", "left there by a system (thumbnails, bins)", "written by attiqa",
+                                   "no pictures", "links to folders that are walked anyway")
+
+def _head(entry): # of a regular file; nothing of what cannot be read
+    try:
+        if not entry.is_file(): return b"" # opening a pipe would wait for ever
+        with open(entry.path, "rb") as file: return file.read(HEAD)
+    except OSError: return b""
+
+def _is_folder(entry): # links are followed; a link to itself has no is_dir
+    return entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and os.path.isdir(entry.path))
+
+def _left_out(entry, folder, everything): # why; '' for what is taken
+    if not everything and entry.name.startswith("."): return HIDDEN
+    if not everything and _LEFTOVER.match(entry.name.lower()): return LEFT
+    if folder: return OURS if not everything and is_output(entry.path) else ""
+    return "" if is_picture(entry.name) or kind_of(_head(entry)) in SIGNS else NONE
+
+# %% ../nbs/00f_sources.ipynb #8013cc69
+def _entries(folder, everything, left): # names of what is taken; folders end in a slash
     with os.scandir(folder) as found:
         for entry in found:
-            if entry.name.startswith("."): continue
-            if entry.is_dir(follow_symlinks=False): yield entry.name + "/"
-            elif is_picture(entry.name) and not (entry.is_symlink() and os.path.isdir(entry.path)): yield entry.name # a link to itself has no is_dir
+            is_folder = _is_folder(entry)
+            if reason := _left_out(entry, is_folder, everything): left[reason] += entry.name != MARK
+            else: yield entry.name + "/"*is_folder
 
 def ordered_names(folder:str|Path,
-                  at_once:int=200_000 # names held in memory
+                  at_once:int=200_000, # names held in memory
+                  everything:bool=False, # nothing that could be a picture is left out
+                  left:Counter|None=None # counts what is left out, by the reason
                  )->Iterator[str]: # sorted; folders end in a slash
     "Names of pictures and folders in one folder."
-    names = heapq.nsmallest(at_once, _entries(folder))
+    names = heapq.nsmallest(at_once, _entries(folder, everything, Counter() if left is None else left))
     while names:
         yield from names
         if len(names) < at_once: return
         last = names[-1]
-        names = heapq.nsmallest(at_once, (name for name in _entries(folder) if name > last))
+        names = heapq.nsmallest(at_once, (name for name in _entries(folder, everything, Counter()) if name > last))
 
 # %% ../nbs/00f_sources.ipynb #0ffce821
-def walk_folder(root:str|Path, below:str="")->Iterator[str]: # relative paths with forward slashes
+def _first_visit(root, folder, visited): # of a folder that a link leads to; it is then among those visited
+    real, base = (os.path.join(os.path.realpath(place), "") for place in (folder, root))
+    if real in visited or real.startswith(base): return False
+    visited.add(real)
+    return True
+
+def walk_folder(root:str|Path,
+                everything:bool=False, # also what is hidden, left there by a system, or written by this kit
+                left:Counter|None=None # counts what is left out, by the reason
+               )->Iterator[str]: # relative paths with forward slashes
     "Pictures below a folder, in the order of their sorted paths."
-    try:
-        for name in ordered_names(os.path.join(root, below)):
-            if name.endswith("/"): yield from walk_folder(root, below + name)
-            else: yield below + name
-    except OSError: yield below
+    left, visited = Counter() if left is None else left, set()
+    inside = lambda below: ordered_names(os.path.join(root, below), everything=everything, left=left)
+    walked = [("", inside(""), False)] # no recursion: a tree may be deeper than Python's stack
+    while walked:
+        below, names, linked = walked[-1]
+        try: name = next(names, None)
+        except OSError:
+            name = None
+            yield below
+        if name is None: walked.pop()
+        elif not name.endswith("/"): yield below + name
+        else:
+            linked = linked or os.path.islink(os.path.join(root, below + name[:-1]))
+            again = linked and not _first_visit(root, os.path.join(root, below + name), visited)
+            if again: left[AGAIN] += 1
+            else: walked.append((below + name, inside(below + name), linked))
 
 @dataclass(frozen=True)
 class Folder:
@@ -62,6 +160,25 @@ class Folder:
     def units(self): return walk_folder(self.root)
     def members(self, unit): yield unit, self.file(unit)
     def file(self, key)->Path: return self.root/key
+
+# %% ../nbs/00f_sources.ipynb #580ea565
+def left_line(left:Counter # of `walk_folder`
+             )->str: # one line; '' where nothing was left out
+    "What a walk left out, for a person."
+    said = "; ".join(f"{reason}: {count}" for reason, count in sorted(left.items()) if count)
+    return said and f"left out: {said}"
+
+def is_kept(folder:Path)->bool:
+    "Does a walk go into a folder of this name and mark?"
+    return not (folder.name.startswith(".") or _LEFTOVER.match(folder.name.lower()) or is_output(folder))
+
+def mark_output(folder:str|Path):
+    "Mark a folder of outputs, made if need be; AttiqaError where it holds pictures of somebody else's."
+    folder = Path(folder)
+    if is_output(folder): return
+    other = next(walk_folder(folder), "") if folder.is_dir() else ""
+    if other: raise AttiqaError(f"{folder}: holds pictures already ({other}); give a folder for outputs alone")
+    with atomic(folder/MARK) as part: part.write_text(MARK_TEXT, encoding="utf-8")
 
 # %% ../nbs/00f_sources.ipynb #79ca9aa5
 def is_remote(place:str)->bool: return "://" in str(place)
@@ -215,7 +332,7 @@ def open_store(name:str|Path)->Folder|Tars|Table:
     if not os.path.isdir(name): raise AttiqaError(f"{name}: no such folder of images; give a folder, a list (.txt), a table (.csv, .parquet), tars ('{name}/*.tar'), or 'embedded'")
     if not os.access(name, os.R_OK | os.X_OK): raise AttiqaError(f"{name}: may not be read (permission denied)")
     hint = f"; it holds tars: give '{name}/*.tar'" if glob.glob(f"{glob.escape(name)}/*.tar") else ""
-    return _filled(Folder(Path(name)), name, f"holds no images ({' '.join(sorted(EXTENSIONS))}){hint}")
+    return _filled(Folder(Path(name)), name, f"holds no images{hint}")
 
 def _filled(store, name, problem):
     if next(iter(store.units()), None) is None: raise AttiqaError(f"{name}: {problem}")

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from torchmetrics import MeanMetric
 from .core import ATTRIBUTES, EMBEDDED, WEIGHTS, cores, generator, record, run_path, seed_all, write_parquet
 from .crops import BatchOrder, Crops, LabelledImages, rank_shares
-from .images import PHOTOGRAPHS, ImageSource, list_source, open_image, open_source, package_photograph, to_tensor, write_list
+from .images import PHOTOGRAPHS, ImageSource, list_source, open_image, open_source, opened_image, package_photograph, to_tensor, write_list
 from .export import export_onnx
 from .journal import journaled
 from .labelling import Labeller, folded, label_shards
@@ -92,7 +92,7 @@ def loop_way(vlm:VLM, images:ImageSource)->Callable: # one image a call
     @torch.inference_mode()
     def work():
         torch.set_num_threads(cores())
-        with Image.open(next(keys)) as file: pixels = vlm.preprocess(file.convert("RGB"))
+        with opened_image(next(keys)) as file: pixels = vlm.preprocess(file.convert("RGB"))
         F.normalize(vlm.model.encode_image(pixels[None].to(vlm.device)), dim=-1).cpu()
         return 1
     return work
@@ -211,7 +211,7 @@ def metric_loop(net:torch.nn.Module, parts:Iterator, device:str)->Callable:
         torch.set_num_threads(cores())
         metric, files = MeanMetric().to(device), next(parts)
         for file in files:
-            with Image.open(file) as image: metric.update(net.quality(to_tensor(image.convert("RGB"))[None].to(device)))
+            with opened_image(file) as image: metric.update(net.quality(to_tensor(image.convert("RGB"))[None].to(device)))
         metric.compute()
         return len(files)
     return work
