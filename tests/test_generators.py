@@ -8,6 +8,7 @@ from attiqa.cli import main
 from attiqa.core import ATTRIBUTES, AttiqaError, generator
 from attiqa.metrics import krcc
 from attiqa.score import Scorer
+from attiqa.sources import MARK
 
 def scores(columns, **more): # generator to scores by prompt, None where there is no picture
     rows = [dict(image=f"{name}/{i}", generator=name, prompt=f"p{i:03d}", quality=value, error="", content=f"{name}{i}")
@@ -182,7 +183,7 @@ def test_command(pictures, tmp_path, capsys):
     assert main(["rank", *folders, "--out", str(tmp_path/"out")]) == 0
     said = capsys.readouterr()
     assert said.out.index("jpeg-95") < said.out.index("jpeg-01") and "order" in said.err
-    assert {p.name for p in (tmp_path/"out").iterdir()} == {"images.parquet", "leaderboard.csv", "leaderboard.md", "leaderboard.png", "sheet.jpg"}
+    assert {p.name for p in (tmp_path/"out").iterdir()} == {MARK, "images.parquet", "leaderboard.csv", "leaderboard.md", "leaderboard.png", "sheet.jpg"}
     assert pd.read_csv(tmp_path/"out/leaderboard.csv").generator.tolist() == ["jpeg-95", "jpeg-01"]
     (pictures/"jpeg-01/000.png").write_text("none")
     assert main(["rank", *folders]) == 1
