@@ -4,7 +4,7 @@
 
 # %% ../nbs/00a_images.ipynb #d57fabc0
 from __future__ import annotations
-import io, os, warnings
+import io, os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial, cache
@@ -24,7 +24,6 @@ __all__ = ['MAX_PIXELS', 'ORIENTATION', 'TURNED', 'PHOTOGRAPHS', 'to_rgb', 'open
 
 # %% ../nbs/00a_images.ipynb #0a796a10
 MAX_PIXELS = 178_000_000 # larger files are refused by their header, before they are unpacked
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning) # Pillow warns from half this size; the kit refuses in its own words
 
 # %% ../nbs/00a_images.ipynb #9a9dab5f
 def _eight_bits(image:Image.Image)->Image.Image:
