@@ -187,7 +187,7 @@ class Passes:
 
     def __enter__(self):
         if not self.whole: raise AttiqaError("this process was forked while a picture was being scored; start it with multiprocessing's 'spawn'")
-        if self.forked and torch.get_num_threads() > 1: torch.set_num_threads(1) # the others are gone
+        if self.forked and torch.get_num_threads() > 1: torch.set_num_threads(1)
         with self.change: self.count += 1
 
     def __exit__(self, *_):
@@ -199,7 +199,9 @@ class Passes:
         self.change.acquire()
         self.idle = self.change.wait_for(lambda: not self.count, FORK_WAIT)
     def release(self): self.change.release() # after it, in the parent
-    def renew(self): self.count, self.change, self.whole = 0, Condition(), self.whole and self.idle # in the child
+    def renew(self): # in the child
+        self.count, self.change, self.whole = 0, Condition(), self.whole and self.idle
+        torch.set_num_threads(1) # for reading a picture too, and for the caller's own tensors: the other threads are gone
 
 PASSES = Passes()
 
