@@ -4,7 +4,7 @@
 
 # %% ../nbs/00_core.ipynb #cc7cb202
 from __future__ import annotations
-import contextlib, difflib, hashlib, inspect, json, os, platform, random, stat, subprocess, unicodedata, uuid
+import contextlib, difflib, hashlib, inspect, json, math, os, platform, random, stat, subprocess, unicodedata, uuid
 from collections.abc import Collection
 from datetime import datetime, timezone
 from importlib import metadata
@@ -15,8 +15,8 @@ import numpy as np
 # %% auto #0
 __all__ = ['ATTRIBUTES', 'SHIPPED', 'WEIGHTS', 'EMBEDDED', 'PACKAGES', 'AttiqaError', 'stable_seed', 'generator', 'seed_all',
            'make_like', 'atomic', 'write_json', 'read_json', 'write_parquet', 'read_table', 'one_name', 'file_hash',
-           'project_root', 'run_path', 'smoke', 'cores', 'stage_settings', 'versions', 'git_commit', 'record',
-           'require']
+           'project_root', 'run_path', 'smoke', 'cpu_quota', 'cores', 'stage_settings', 'versions', 'git_commit',
+           'record', 'require']
 
 # %% ../nbs/00_core.ipynb #40a1c5d5
 ATTRIBUTES = ("sharpness", "contrast", "brightness", "colorfulness", "noisiness") # in this order everywhere; 1 is best
@@ -136,10 +136,34 @@ def smoke()->bool:
     "True where ATTIQA_SMOKE=1 asks for every stage at the size of a test."
     return os.environ.get("ATTIQA_SMOKE", "") not in ("", "0")
 
+# %% ../nbs/00_core.ipynb #08749f05
+def _limit(folder): # CPUs that a control group may use; infinite where it has no limit
+    with contextlib.suppress(OSError, ValueError, ZeroDivisionError):
+        quota, period = (folder/"cpu.max").read_text().split()
+        return math.inf if quota == "max" else int(quota)/int(period)
+    with contextlib.suppress(OSError, ValueError, ZeroDivisionError):
+        quota, period = (int((folder/f"cpu.cfs_{name}_us").read_text()) for name in ("quota", "period"))
+        return quota/period if quota > 0 else math.inf
+    return math.inf
+
+def cpu_quota(root:str|Path="/" # of the file system that holds proc and sys
+             )->float: # infinite where there is no limit
+    "CPUs' worth of time that this process's control group may use."
+    try: lines = (Path(root)/"proc/self/cgroup").read_text().splitlines()
+    except OSError: return math.inf
+    found, mount = [], Path(root)/"sys/fs/cgroup"
+    for controllers, group in (line.split(":", 2)[1:] for line in lines if line.count(":") > 1):
+        if controllers and "cpu" not in controllers.split(","): continue
+        for place in {mount, mount/"unified"} if not controllers else {mount/controllers, mount/"cpu"}:
+            here = place/group.strip("/")
+            found += [_limit(folder) for folder in (here, *here.parents) if folder.is_relative_to(place)]
+    return min(found, default=math.inf)
+
 # %% ../nbs/00_core.ipynb #914bfb75
 def cores()->int: # at least 1
-    "Cores that this process may use."
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    "Cores that this process may use; part of a core counts as one."
+    listed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(listed, math.ceil(min(cpu_quota(), listed))))
 
 # %% ../nbs/00_core.ipynb #ad647f7f
 def _fits(value, default): # None as a default takes anything; an int is a float, True is not an int

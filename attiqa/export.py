@@ -12,21 +12,28 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from .core import AttiqaError, atomic, generator
-from .metric import COLUMNS, ScoreNet
+from .metric import COLUMNS, ScoreNet, six_scores
 from .score import MIN_SIDE, Scorer
 
 # %% auto #0
-__all__ = ['AGREE', 'SIZES', 'NEEDED', 'Halve', 'exportable', 'largest_difference', 'export_torch', 'open_onnx', 'export_onnx',
-           'onnx_speed']
+__all__ = ['AGREE', 'SIZES', 'NEEDED', 'Halve', 'Exported', 'exportable', 'largest_difference', 'export_torch', 'open_onnx',
+           'export_onnx', 'onnx_speed']
 
 # %% ../nbs/10d_export.ipynb #75902774
 class Halve(nn.Module):
     "Averages of 2x2; of what there is of it at the border."
     def forward(self, x): return F.avg_pool2d(F.pad(x, (0, 1, 0, 1), mode="replicate"), 2)
 
-def exportable(scorer:Scorer)->ScoreNet: # a copy
+class Exported(nn.Module):
+    "A scorer whose weights are its own, so that an exporter finds them."
+    def __init__(self, scorer:Scorer):
+        super().__init__()
+        self.net, self.taught = copy.deepcopy(scorer.net).cpu().eval(), "scores" in scorer.card
+    def forward(self, x): return six_scores(self.net, self.taught, x)
+
+def exportable(scorer:Scorer)->Exported: # a copy
     "The scorer's network without what keeps its input's size from being open."
-    net = copy.deepcopy(ScoreNet(scorer)).cpu().eval()
+    net = Exported(scorer)
     for name, module in list(net.named_modules()):
         if isinstance(module, nn.AvgPool2d) and module.ceil_mode and module.kernel_size in (2, (2, 2)) and not module.count_include_pad:
             net.set_submodule(name, Halve())

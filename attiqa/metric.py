@@ -4,39 +4,106 @@
 
 # %% ../nbs/10e_metric.ipynb #d9a89f0e
 from __future__ import annotations
-import math
+import copy, hashlib, math
 from collections.abc import Iterable
 from pathlib import Path
 import torch
+from fastcore.basics import patch
 from torch import nn
 from torch.nn import functional as F
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
-from .core import ATTRIBUTES, AttiqaError
-from .score import MAX_SCORED_PIXELS, MIN_SIDE, MINI, Scorer, read_pixels
+from .core import ATTRIBUTES, AttiqaError, file_hash
+from .score import MAX_SCORED_PIXELS, MIN_SIDE, MINI, PASSES, OnnxNet, Scorer, packed, read_pixels, several, unpacked
 
 # %% auto #0
-__all__ = ['COLUMNS', 'ScoreNet', 'shrink', 'ATTIQA', 'QualityLoss']
+__all__ = ['COLUMNS', 'Networks', 'Guest', 'six_scores', 'floats', 'ScoreNet', 'shrink', 'exact_sum', 'the_same', 'ATTIQA',
+           'QualityLoss']
+
+# %% ../nbs/10e_metric.ipynb #2d370674
+class Networks:
+    "One network on every device that asked for it; nothing in it ever changes, so copies of a module share it."
+    def __init__(self, net:nn.Module): # in evaluation mode, without gradients for its weights
+        self.copies = {next((p.device for p in net.parameters()), torch.device("cpu")): net}
+
+    def on(self, device:torch.device)->nn.Module:
+        if device not in self.copies: self.copies[device] = copy.deepcopy([*self.copies.values()][0]).to(device)
+        return self.copies[device]
+
+    def __deepcopy__(self, memo): return self
+    def __getstate__(self): return dict(net=packed([*self.copies.values()][0]))
+    def __setstate__(self, state): self.copies = {torch.device("cpu"): unpacked(state["net"])}
+
+class Guest(nn.Module):
+    "A module that stays in evaluation whatever its parents do."
+    def __init__(self):
+        super().__init__()
+        self.eval()
+    def train(self, mode:bool=True): return super().train(False) # mode: not heeded
 
 # %% ../nbs/10e_metric.ipynb #634e6d54
 COLUMNS = ("quality", *ATTRIBUTES) # of what a ScoreNet gives
 
-class ScoreNet(nn.Module):
-    "The six scores of a batch, differentiable."
+def six_scores(net:nn.Module, # an AttributeNet
+               taught:bool, # does it know overall quality?
+               x:torch.Tensor # (B, 3, H, W) in [0, 1]
+              )->torch.Tensor: # (B, 6) in [0, 1], as in COLUMNS; quality is NaN where it was never taught
+    "All scores of a batch."
+    attributes, quality = net.scores(x)
+    return torch.cat([quality[:, None] if taught else torch.full_like(quality[:, None], math.nan), attributes], 1)
+
+def floats(x:torch.Tensor # of any float type
+          )->torch.Tensor: # float32
+    "A batch in the scorer's type; AttiqaError where it is no tensor of floats."
+    if not isinstance(x, torch.Tensor) or not x.is_floating_point():
+        raise AttiqaError(f"images are {x.dtype if isinstance(x, torch.Tensor) else type(x).__name__}; a batch is a tensor of floats in [0, 1]")
+    return x.float()
+
+class ScoreNet(Guest):
+    "The six scores of a batch in float32, differentiable; on the device that the batch is on."
     def __init__(self, scorer:Scorer):
         super().__init__()
-        self.net, self.taught = scorer.net, "scores" in scorer.card
-    def forward(self, x:torch.Tensor # (B, 3, H, W) in [0, 1]
-               )->torch.Tensor: # (B, 6) in [0, 1], as in COLUMNS; quality is NaN where it was never taught
-        attributes, quality = self.net.scores(x)
-        return torch.cat([quality[:, None] if self.taught else torch.full_like(quality[:, None], math.nan), attributes], 1)
+        self.networks, self.taught = Networks(scorer.net), "scores" in scorer.card
 
+    @property
+    def net(self)->nn.Module: return [*self.networks.copies.values()][0] # as it was loaded
+
+    def forward(self, x:torch.Tensor # (B, 3, H, W) in [0, 1], of any float type
+               )->torch.Tensor: # see `six_scores`
+        x = floats(x)
+        if isinstance(self.net, OnnxNet) and x.requires_grad and torch.is_grad_enabled():
+            raise AttiqaError("an exported scorer gives no gradients; use the safetensors file it was made of")
+        with PASSES, torch.autocast(x.device.type, enabled=False): return six_scores(self.networks.on(x.device), self.taught, x)
+
+    def _load_from_state_dict(self, state_dict, prefix, *rest):
+        for name in [name for name in state_dict if name.startswith(f"{prefix}net.")]: del state_dict[name] # of older checkpoints
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+# %% ../nbs/10e_metric.ipynb #a0965229
 def shrink(x:torch.Tensor # (B, 3, H, W)
           )->torch.Tensor: # at most MAX_SCORED_PIXELS, the same proportions
     "`fit` for tensors, with a gradient."
     scale = math.sqrt(MAX_SCORED_PIXELS/(x.shape[2]*x.shape[3]))
     if scale >= 1: return x
     return F.interpolate(x, [int(n*scale) for n in x.shape[2:]], mode="bicubic", antialias=True).clamp(0, 1)
+
+# %% ../nbs/10e_metric.ipynb #364a7e5f
+def exact_sum(parts:torch.Tensor # (N, 2): sums, each a large and a small part
+             )->torch.Tensor: # (2,)
+    "Sum to twice the digits of the type (Knuth's two-sum); differentiable."
+    large, small = parts[0]
+    for more, rest in parts[1:]:
+        whole = large + more
+        taken = whole - large
+        large, small = whole, small + rest + ((large - (whole - taken)) + (more - taken))
+    whole = large + small
+    return torch.stack([whole, small - (whole - large)])
+
+def the_same(whose:torch.Tensor # (N, 8), of N states
+            )->torch.Tensor: # (8,)
+    "What all states are of; AttiqaError where they differ."
+    if (whose != whose[:1]).any(): raise AttiqaError("states of different attributes or models cannot be added")
+    return whose[0]
 
 # %% ../nbs/10e_metric.ipynb #c47f3fc6
 class ATTIQA(Metric):
@@ -50,37 +117,81 @@ class ATTIQA(Metric):
         super().__init__(**options)
         if attribute not in COLUMNS: raise AttiqaError(f"no score {attribute!r}; there are {', '.join(COLUMNS)}")
         if reduction not in ("mean", "none"): raise AttiqaError(f"reduction {reduction!r} is not 'mean' or 'none'")
-        self.scores, self.column, self.reduction = ScoreNet(Scorer(model, "cpu")), COLUMNS.index(attribute), reduction
+        scorer = Scorer(model, "cpu")
+        self.scores, self.column, self.reduction = ScoreNet(scorer), COLUMNS.index(attribute), reduction
         if attribute == "quality" and not self.scores.taught: raise AttiqaError(f"{model}: its overall quality was never taught; ask for one of {', '.join(ATTRIBUTES)}")
-        self.add_state("values", [], dist_reduce_fx="cat") if reduction == "none" else (
-            self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum"), self.add_state("count", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum"))
+        self._dtype = torch.float32
+        if self._device.type == "meta": self._device = torch.device("cpu")
+        self._add_states(hashlib.blake2b(f"{file_hash(scorer.path)} {attribute}".encode(), digest_size=8).digest())
+        self.eval()
 
-    def update(self, images:torch.Tensor|Iterable): # (B, 3, H, W) or several (3, H, W) of any sizes, floats in [0, 1]
+    def _add_states(self, whose): # every device has these types
+        self.add_state("whose", torch.tensor(list(whose), dtype=torch.long, device=self._device), the_same)
+        if self.reduction == "none": self.add_state("values", [], "cat"); return
+        self.add_state("sums", torch.zeros(2, dtype=torch.float32, device=self._device), exact_sum)
+        self.add_state("count", torch.zeros((), dtype=torch.long, device=self._device), "sum")
+
+    def update(self, images:torch.Tensor|Iterable): # (B, 3, H, W), or several of what `read_pixels` takes, of any sizes
+        batch = isinstance(images, torch.Tensor)
+        if not batch and not several(images): images = [images]
         found = [self.one(image) for image in images]
         if not found: return
         if self.reduction == "none": self.values.append(torch.stack(found)); return
-        self.total = self.total + torch.stack(found).double().sum()
-        self.count += len(found)
+        self.sums = exact_sum(torch.stack([self.sums, *(F.pad(score[None], (0, 1)) for score in found)]))
+        self.count = self.count + len(found)
 
-    def one(self, x:torch.Tensor)->torch.Tensor: # the score of one picture
+    def one(self, x)->torch.Tensor: # the score of one picture
+        wanted = torch.is_grad_enabled() and getattr(x, "requires_grad", False)
         pixels = read_pixels(x).to(self.device)
-        if x.requires_grad and torch.is_grad_enabled(): pixels = shrink(x[None].to(self.device, torch.float32))[0]
-        with torch.set_grad_enabled(x.requires_grad and torch.is_grad_enabled()): return self.scores(pixels[None])[0, self.column]
+        if wanted: pixels = shrink(x[None].to(self.device, torch.float32).clamp(0, 1))[0]
+        with torch.set_grad_enabled(wanted): return self.scores(pixels[None])[0, self.column]
 
     def compute(self)->torch.Tensor: # scalar, or (N,) for 'none'
-        return dim_zero_cat(self.values) if self.reduction == "none" else (self.total/self.count).float()
+        if self.reduction == "mean": return (self.sums/self.count).sum()
+        return dim_zero_cat(self.values) if len(self.values) else torch.zeros(0, dtype=torch.float32, device=self.device)
 
     def as_loss(self)->QualityLoss: # a module: images to one minus their mean score
         return QualityLoss(self.scores, self.column)
 
+# %% ../nbs/10e_metric.ipynb #40847768
+@patch
+def train(self:ATTIQA, mode:bool=True): return nn.Module.train(self, False) # mode: not heeded
+
+@patch
+def _apply(self:ATTIQA, fn, exclude_state=""): # of `fn` only where it moves to
+    device = fn(torch.zeros((), dtype=torch.long, device=self.device)).device
+    if device.type != "meta": Metric._apply(self, lambda x: x.to(device), exclude_state)
+    self._dtype = torch.float32
+    return self
+
+@patch
+def forward(self:ATTIQA, *images, **named): # as `update`; the value of this batch
+    value = Metric.forward(self, *images, **named)
+    if self.reduction == "none": self.values[-1:] = [x.detach() for x in self.values[-1:]]
+    return value
+
+@patch
+def __getstate__(self:ATTIQA): # to be copied or pickled
+    cached = {name: getattr(self, name) for name in ("_forward_cache", "_computed")}
+    return Metric.__getstate__(self) | {name: value if value is None else value.detach() for name, value in cached.items()}
+
+@patch
+def _load_from_state_dict(self:ATTIQA, state_dict, prefix, local_metadata, strict, missing, unexpected, errors):
+    if (total := state_dict.pop(f"{prefix}total", None)) is not None: # of an older checkpoint, in float64
+        state_dict |= {f"{prefix}sums": torch.stack([total.float(), (total - total.float()).float()]), f"{prefix}whose": self.whose}
+    whose = state_dict.get(f"{prefix}whose", self.whose)
+    if not torch.equal(whose.cpu(), self.whose.cpu()): errors.append(f"{prefix}whose: the state is of another attribute or model")
+    Metric._load_from_state_dict(self, state_dict, prefix, local_metadata, strict, missing, unexpected, errors)
+
 # %% ../nbs/10e_metric.ipynb #9648bb16
-class QualityLoss(nn.Module):
+class QualityLoss(Guest):
     "One minus the mean score of a batch; differentiable in the images, the scorer stays as it is."
     def __init__(self, scores:ScoreNet, column:int=0): # a place in COLUMNS
         super().__init__()
         self.scores, self.column = scores, column
-    def forward(self, images:torch.Tensor # (B, 3, H, W) in [0, 1]
-               )->torch.Tensor: # scalar in [0, 1]
+    def forward(self, images:torch.Tensor # (B, 3, H, W) in [0, 1], of any float type
+               )->torch.Tensor: # scalar in [0, 1], float32
+        images = floats(images)
         if images.ndim != 4 or images.shape[1] != 3 or min(images.shape[2:]) < MIN_SIDE:
             raise AttiqaError(f"images have shape {tuple(images.shape)}; a batch is (B, 3, H, W) with sides of {MIN_SIDE} pixels or more")
         return 1 - self.scores(shrink(images))[:, self.column].mean()

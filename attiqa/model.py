@@ -139,7 +139,7 @@ def folded(net:nn.Module, # in evaluation mode; images to a tensor or several
            side:int=64 # pixels of the input on which both are compared
           )->nn.Module: # a faster copy; the network itself where folding would change it
     "The same network without its batch normalizations, where that can be done."
-    x = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
+    x = torch.rand(1, 3, side, side, dtype=torch.float32, generator=torch.Generator().manual_seed(0))
     quick = fold_norms(deepcopy(net).to("cpu")).to(memory_format=torch.channels_last)
     found, wanted = ([m] if torch.is_tensor(m := f(x)) else m for f in (quick, deepcopy(net).to("cpu")))
     same = all((a - b).abs().max() <= 1e-4*b.abs().max().clamp(min=1) for a, b in zip(found, wanted))
@@ -247,7 +247,7 @@ def load_model(path:str|Path)->AttributeNet: # in evaluation mode, its `card` fi
     built = card["architecture"]
     try: backbone, embedding, hidden, maps = str(built["backbone"]), int(built["embedding"]), int(built.get("hidden", 0)), bool(built.get("maps", False)) # a header says no more than this
     except (KeyError, TypeError, ValueError): raise AttiqaError(f"{path}: its card names no architecture of this kit ({str(built)[:80]})") from None
-    net = AttributeNet(backbone, embedding, hidden=hidden, maps=maps)
+    net = AttributeNet(backbone, embedding, hidden=hidden, maps=maps).float() # whatever the process's default is
     fill(net, weights, path, f"{backbone} with embeddings of {embedding}")
     net.card = card
     return net.eval()

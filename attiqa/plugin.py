@@ -5,16 +5,15 @@
 # %% ../nbs/10g_plugin.ipynb #6ed6c0b9
 from __future__ import annotations
 import torch
-from torch import nn
 from .core import AttiqaError
-from .metric import COLUMNS, ScoreNet, shrink
+from .metric import COLUMNS, Guest, ScoreNet, floats, shrink
 from .score import MINI, Scorer, read_pixels
 
 # %% auto #0
 __all__ = ['PyiqaScore', 'register']
 
 # %% ../nbs/10g_plugin.ipynb #4ebf8346
-class PyiqaScore(nn.Module):
+class PyiqaScore(Guest):
     "A score as pyiqa wants it."
     def __init__(self, attribute:str="quality", # a name in COLUMNS
                  model:str=MINI): # see `Scorer`
@@ -23,7 +22,7 @@ class PyiqaScore(nn.Module):
         self.scores, self.column = ScoreNet(Scorer(model, "cpu")), COLUMNS.index(attribute)
     def forward(self, x:torch.Tensor # (B, 3, H, W), or one channel, in [0, 1]
                )->torch.Tensor: # (B, 1) in [0, 1], higher is better
-        x = x.expand(-1, 3, -1, -1)
+        x = floats(x).expand(-1, 3, -1, -1)
         if torch.is_grad_enabled(): return self.scores(shrink(x))[:, [self.column]]
         return torch.cat([self.scores(read_pixels(one)[None].to(x.device))[:, [self.column]] for one in x])
 

@@ -4,15 +4,16 @@
 
 # %% ../nbs/10_score.ipynb #6c6a84df
 from __future__ import annotations
-import copy, json, math, os, sys, types, warnings
+import copy, io, json, math, os, re, sys, types, warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, fields
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
-from threading import Lock
+from threading import Condition, Lock
+from typing import Protocol, runtime_checkable
 import numpy as np, torch
 from fastcore.basics import patch
 from PIL import Image
@@ -23,8 +24,10 @@ from .maps import local_scores
 from .model import AttributeNet, folded, load_model
 
 # %% auto #0
-__all__ = ['RECORD_FIELDS', 'MAX_SCORED_PIXELS', 'MIN_SIDE', 'READERS', 'MINI', 'READ_AHEAD', 'Score', 'fit', 'check_tensor',
-           'read_pixels', 'quick_model', 'OnnxNet', 'Scorer', 'Frozen', 'frozen', 'in_order', 'score', 'to_table']
+__all__ = ['RECORD_FIELDS', 'MAX_SCORED_PIXELS', 'MIN_SIDE', 'ROUNDING', 'TAKEN', 'READERS', 'MINI', 'FORK_WAIT', 'PASSES',
+           'READ_AHEAD', 'Score', 'fit', 'check_tensor', 'Readable', 'file_bytes', 'read_pixels', 'several',
+           'quick_model', 'packed', 'unpacked', 'Passes', 'OnnxNet', 'Scorer', 'Frozen', 'frozen', 'in_order', 'score',
+           'to_table']
 
 # %% ../nbs/10_score.ipynb #13ec4604
 @dataclass(frozen=True)
@@ -57,6 +60,8 @@ def fit(image:Image.Image # RGB
     return image.resize(size, Image.Resampling.BICUBIC, reducing_gap=3.) if scale < 1 else image
 
 # %% ../nbs/10_score.ipynb #2b2e76ae
+ROUNDING = 1e-3 # how far outside of [0, 1] a value may lie and is clipped
+
 def check_tensor(x:torch.Tensor # what a caller takes for a picture
                 )->torch.Tensor: # (3, H, W) in [0, 1], on the CPU
     "AttiqaError where the shape, the type or the values are not those of a picture."
@@ -65,9 +70,10 @@ def check_tensor(x:torch.Tensor # what a caller takes for a picture
     if not x.is_floating_point(): raise AttiqaError(f"tensor is {x.dtype}; a picture is float in [0, 1]: divide by 255")
     x = x.detach().float().cpu()
     if not torch.isfinite(x).all(): raise AttiqaError("tensor has NaN or infinite values")
-    if x.numel() and (x.min() < 0 or x.max() > 1):
-        raise AttiqaError(f"tensor has values from {x.min():.4g} to {x.max():.4g}; a picture is in [0, 1]")
-    return x
+    low, high = (x.min().item(), x.max().item()) if x.numel() else (0, 1)
+    if low < -ROUNDING or high > 1 + ROUNDING:
+        raise AttiqaError(f"tensor has values from {low:.9g} to {high:.9g}; a picture is in [0, 1]: rescale it, or clip it with x.clamp(0, 1)")
+    return x if 0 <= low and high <= 1 else x.clamp(0, 1)
 
 # %% ../nbs/10_score.ipynb #ed5c69a7
 def _pixels_of_tensor(x):
@@ -87,20 +93,60 @@ def _pixels_of_image(image):
     except AttiqaError: raise
     except Exception as error: raise AttiqaError(f"is not a readable image ({str(error) or type(error).__name__})") from None
 
+def _other_text(text): # what a text is, if not a path
+    if re.match(r"[A-Za-z][\w+.-]*:(//|\w+/)", text): return "an address"
+    with suppress(ValueError, RecursionError):
+        if isinstance(json.loads(text), (dict, list)): return "JSON"
+    return ""
+
 def _pixels_of_file(file):
+    if isinstance(file, str) and not os.path.lexists(file) and (kind := _other_text(file)):
+        raise AttiqaError(f"{kind} is not a picture; give {TAKEN}")
     try: return to_tensor(fit(open_image(file)))
     except OSError as error: raise AttiqaError(f"cannot be read ({error.strerror})") from None
 
 # %% ../nbs/10_score.ipynb #7c53f478
-READERS = {str: _pixels_of_file, Path: _pixels_of_file, bytes: _pixels_of_file, Image.Image: _pixels_of_image,
-           torch.Tensor: _pixels_of_tensor, np.ndarray: _pixels_of_array} # what counts as one picture
+@runtime_checkable
+class Readable(Protocol):
+    "An open file, or what acts like one."
+    def read(self)->bytes: ...
 
-def read_pixels(item # a path, a file's bytes, a PIL image, a tensor (3, H, W) in [0, 1], an array (H, W, 3) of uint8
+def file_bytes(file:Readable # opened as binary; read from its start where it can go back there
+              )->bytes:
+    "All bytes of an open file; AttiqaError where it gives none."
+    if isinstance(file, io.TextIOBase): raise AttiqaError("the file is open as text; open it with mode 'rb'")
+    try:
+        with suppress(AttributeError, OSError): file.seek(0)
+        data = file.read()
+        return bytes(memoryview(data))
+    except TypeError: raise AttiqaError(f"read() gives {type(data).__name__} and not bytes; open the file with mode 'rb'") from None
+    except (OSError, ValueError) as error: raise AttiqaError(f"the file cannot be read ({error})") from None
+
+def _pixels_of_buffer(data): return _pixels_of_file(bytes(data))
+def _pixels_of_stream(file): return _pixels_of_file(file_bytes(file))
+def _pixels_of_path(path): return _pixels_of_file(Path(os.fsdecode(path)))
+
+# %% ../nbs/10_score.ipynb #ea86f31d
+TAKEN = "a path, a file's bytes, an open binary file, a PIL image, a tensor (3, H, W) in [0, 1] or an array (H, W, 3) of uint8"
+READERS = {str: _pixels_of_file, os.PathLike: _pixels_of_path, bytes: _pixels_of_file, bytearray: _pixels_of_buffer,
+           memoryview: _pixels_of_buffer, Image.Image: _pixels_of_image, torch.Tensor: _pixels_of_tensor,
+           np.ndarray: _pixels_of_array, Readable: _pixels_of_stream} # what counts as one picture
+
+def _no_picture(item): return AttiqaError(f"{type(item).__name__} is not a picture; give {TAKEN}")
+
+def read_pixels(item # one of TAKEN
                )->torch.Tensor: # (3, H, W) in [0, 1], as the network sees it
     "Pixels of one picture; AttiqaError with the reason where it is none."
     for kind, reader in READERS.items():
         if isinstance(item, kind): return reader(item)
-    raise AttiqaError(f"{type(item).__name__} is not a picture; give a path, a PIL image, a tensor (3, H, W) or an array (H, W, 3)")
+    raise _no_picture(item)
+
+def several(images # what a caller passes
+           )->bool: # False for one picture
+    "Is this an iterable of pictures? AttiqaError for what is iterated by its labels (a mapping, a table) and for what cannot be iterated."
+    if isinstance(images, tuple(READERS)): return False
+    if isinstance(images, Mapping) or hasattr(images, "columns") or not isinstance(images, Iterable): raise _no_picture(images)
+    return True
 
 # %% ../nbs/10_score.ipynb #dd35a6f3
 MINI = "attiqa-mini" # the scorer that the package ships
@@ -112,45 +158,130 @@ def quick_model(path:str|Path)->nn.Module: # an AttributeNet in evaluation mode
     net.backbone = folded(net.backbone)
     return net
 
+# %% ../nbs/10_score.ipynb #e1b9faa4
+def _tables(net): # the tables that hold its parameters and buffers
+    for part in net.modules(): yield from (part._parameters, part._buffers)
+
+def packed(net:nn.Module)->nn.Module: # a copy to be pickled, of no other use
+    "A network with arrays for tensors."
+    net = copy.deepcopy(net).cpu()
+    for table in _tables(net): table.update({name: value.detach().numpy() for name, value in table.items() if value is not None})
+    return net
+
+def unpacked(net:nn.Module # from `packed`; changed in place
+            )->nn.Module:
+    "The network again, on the CPU."
+    for table in _tables(net): table.update({name: torch.tensor(value) for name, value in table.items() if value is not None})
+    for part in net.modules(): part._parameters.update({name: nn.Parameter(value, False) for name, value in part._parameters.items() if value is not None})
+    return net.to(memory_format=torch.channels_last)
+
+# %% ../nbs/10_score.ipynb #38257a1a
+FORK_WAIT = 20. # seconds; a computation takes less than one
+
+class Passes:
+    "The computations under way in this process, as a context manager; a fork waits for them."
+    def __init__(self): self.count, self.change, self.process, self.whole = 0, Condition(), os.getpid(), True
+
+    @property
+    def forked(self)->bool: return os.getpid() != self.process
+
+    def __enter__(self):
+        if not self.whole: raise AttiqaError("this process was forked while a picture was being scored; start it with multiprocessing's 'spawn'")
+        if self.forked and torch.get_num_threads() > 1: torch.set_num_threads(1)
+        with self.change: self.count += 1
+
+    def __exit__(self, *_):
+        with self.change:
+            self.count -= 1
+            self.change.notify_all()
+
+    def hold(self): # before a fork
+        self.change.acquire()
+        self.idle = self.change.wait_for(lambda: not self.count, FORK_WAIT)
+    def release(self): self.change.release() # after it, in the parent
+    def renew(self): # in the child
+        self.count, self.change, self.whole = 0, Condition(), self.whole and self.idle
+        torch.set_num_threads(1) # for reading a picture too, and for the caller's own tensors: the other threads are gone
+
+PASSES = Passes()
+
+@cache
+def _watch_forks():
+    if hasattr(os, "register_at_fork"): os.register_at_fork(before=PASSES.hold, after_in_parent=PASSES.release, after_in_child=PASSES.renew)
+
 # %% ../nbs/10_score.ipynb #fa125832
 class OnnxNet(nn.Module):
     "An exported scorer in the place of an AttributeNet, on the CPU; it has scores only."
     def __init__(self, path:Path):
         super().__init__()
         if not path.is_file(): raise AttiqaError(f"{path}: no such model file")
-        try: import onnxruntime
+        try: import onnxruntime # noqa: F401 - asked for here, where the path is known
         except ImportError: raise AttiqaError(f"{path}: reading ONNX wants onnxruntime: pip install 'attiqa[onnx]'") from None
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1 # below, every core has a picture of its own
+        self.file = path.read_bytes()
         try:
-            self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            self._open()
             self.card = json.loads(self.session.get_modelmeta().custom_metadata_map["attiqa"])
         except Exception as error: raise AttiqaError(f"{path}: not a scorer that `attiqa export --onnx` wrote ({' '.join(str(error).split())[:80]})") from None
+
+    def _open(self):
+        import onnxruntime
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1 # every core has a picture of its own
+        self.session = onnxruntime.InferenceSession(self.file, options, providers=["CPUExecutionProvider"])
+
+    def __getstate__(self): return {name: value for name, value in self.__dict__.items() if name != "session"}
+    def __setstate__(self, state): super().__setstate__(state); self._open()
+
     def scores(self, x): # as `AttributeNet.scores`
-        found = torch.from_numpy(self.session.run(["scores"], {"images": x.contiguous().numpy()})[0])
+        found = torch.from_numpy(self.session.run(["scores"], {"images": x.detach().float().contiguous().numpy()})[0])
         return found[:, 1:], found[:, 0]
 
 # %% ../nbs/10_score.ipynb #ac75c83a
+def _device(name, net): # where the network goes
+    if isinstance(net, OnnxNet): return torch.device(name or "cpu")
+    return torch.device(name or (torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"))
+
 class Scorer:
-    "A model that scores pictures; make it once, call it often, from any thread."
+    "A model that scores pictures; make it once, call it often, from any thread or process."
     def __init__(self, model:str|Path=MINI, # the shipped scorer, a safetensors file that stage 04 or 05 wrote, or an .onnx file made of one
                  device:str|torch.device|None=None, # torch's name; None takes the accelerator where there is one
                  half:bool=False): # compute the backbone in 16 bits, which only a GPU does well
-        self.path = WEIGHTS/f"{MINI}.safetensors" if str(model) == MINI else Path(model).expanduser()
+        self.path, self.half = WEIGHTS/f"{MINI}.safetensors" if str(model) == MINI else Path(model).expanduser(), half
         exported = self.path.suffix == ".onnx"
-        found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() and not exported else "cpu"
-        with torch.random.fork_rng(devices=[]): net = OnnxNet(self.path) if exported else quick_model(self.path)
-        try: self.device = torch.device(device or found); self.net = net.to(self.device)
-        except (RuntimeError, AssertionError) as error:
-            raise AttiqaError(f"device {str(device)!r} cannot be used ({str(error).splitlines()[0][:100]})") from None
-        self.quick = frozen(self.net) if self.device.type == "cpu" and not exported else self.net
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"): net = OnnxNet(self.path) if exported else quick_model(self.path)
+        try: self.device = _device(device, net)
+        except RuntimeError as error: raise self._unusable(device, error) from None
         if exported and self.device.type != "cpu": raise AttiqaError(f"{self.path}: an ONNX file is scored on the CPU here")
         if half and self.device.type == "cpu": raise AttiqaError("half precision wants a GPU; on a CPU it would be slower")
-        self.half, self._turn = half, nullcontext() if self.device.type == "cpu" else Lock() # kernels' settings belong to the process
+        self._settle(net)
+
+    def _settle(self, net): # on the device, with what belongs to this process only
+        try: self.net = net.to(self.device)
+        except (RuntimeError, AssertionError) as error: raise self._unusable(self.device, error) from None
+        self.quick = frozen(self.net) if self.device.type == "cpu" and not isinstance(net, OnnxNet) else self.net
+        self._turn = nullcontext() if self.device.type == "cpu" else Lock() # kernels' settings belong to the process
+        _watch_forks()
+
+    def _unusable(self, device, error): return AttiqaError(f"device {str(device)!r} cannot be used ({str(error).splitlines()[0][:100]})")
+
+    def __getstate__(self):
+        return {name: value for name, value in self.__dict__.items() if name not in ("quick", "_turn")} | dict(net=packed(self.net))
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        self._settle(unpacked(self.net))
 
     @property
     def card(self)->dict: # what the model is: data, recipe, figures, limits
         return self.net.card
+
+    @contextmanager
+    def exact(self): # around every computation: whatever the caller's context computes in, and wherever this process came from
+        "One turn on the device, in the scorer's own precision."
+        on_gpu = self.device.type == "cuda"
+        if self.device.type != "cpu" and PASSES.forked: raise AttiqaError(f"a scorer on {self.device.type} cannot be used in a forked process; start it with multiprocessing's 'spawn'")
+        kernels = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False) if on_gpu else nullcontext()
+        with PASSES, self._turn, kernels, torch.autocast(self.device.type, torch.float16, enabled=self.half): yield
 
 # %% ../nbs/10_score.ipynb #73eba339
 @patch
@@ -174,7 +305,7 @@ class Frozen(nn.Module):
             self.graph = torch.jit.optimize_for_inference(graph)
     def forward(self, x): return self.graph(x)
 
-def _example(height, width): return torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))
+def _example(height, width): return torch.rand(1, 3, height, width, dtype=torch.float32, device="cpu", generator=torch.Generator().manual_seed(0))
 
 def frozen(net:AttributeNet # in evaluation mode, on the CPU
           )->AttributeNet: # shares all weights but the backbone's; the network itself where that cannot be done
@@ -192,8 +323,7 @@ def measure(self:Scorer, pixels:torch.Tensor, # (3, H, W) in [0, 1]
             path:str="" # kept in the score
            )->Score:
     "Score of one picture's pixels."
-    exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False) if self.device.type == "cuda" else nullcontext()
-    with self._turn, torch.inference_mode(), exact, torch.autocast(self.device.type, torch.float16, enabled=self.half):
+    with self.exact(), torch.inference_mode():
         attributes, quality = self.quick.scores(pixels[None].to(self.device, memory_format=torch.channels_last))
     overall = quality.item() if "scores" in self.card else math.nan
     return Score(path, *(round(value, 6) for value in (overall, *attributes[0].tolist())))
@@ -201,21 +331,34 @@ def measure(self:Scorer, pixels:torch.Tensor, # (3, H, W) in [0, 1]
 # %% ../nbs/10_score.ipynb #8eb58298
 READ_AHEAD = 2*cores() # pictures
 
+def _still(process): # the threads at work belong to one process
+    if os.getpid() != process: raise AttiqaError("these scores were begun in another process; begin anew in this one")
+
 def in_order(work:Callable, items:Iterable)->Iterator: # work(item), in the order of the items
     "A function of every item, on all cores, in constant memory."
-    threads, waiting = torch.get_num_threads(), deque()
+    with PASSES: threads, waiting, process = torch.get_num_threads(), deque(), os.getpid()
     pool = ThreadPoolExecutor(cores(), initializer=torch.set_num_threads, initargs=(1,))
+    def first():
+        _still(process)
+        return waiting.popleft().result()
     try:
         for item in items:
+            _still(process)
             waiting.append(pool.submit(work, item))
-            if len(waiting) > READ_AHEAD: yield waiting.popleft().result()
-        while waiting: yield waiting.popleft().result()
+            if len(waiting) > READ_AHEAD: yield first()
+        while waiting: yield first()
     finally:
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)
+        if os.getpid() == process:
+            pool.shutdown(cancel_futures=True)
+            torch.set_num_threads(threads)
 
 # %% ../nbs/10_score.ipynb #8e09576e
-def _name(item): return str(item) if isinstance(item, (str, Path)) else ""
+def _name(item): return os.fsdecode(item) if isinstance(item, (str, os.PathLike)) else ""
+
+def _taken(item): # an open file is read before the threads start on it: they would move its place under one another
+    if not isinstance(item, Readable): return item
+    try: return file_bytes(item)
+    except AttiqaError as error: return error
 
 @patch
 def try_score(self:Scorer, item, # what `read_pixels` takes
@@ -223,6 +366,7 @@ def try_score(self:Scorer, item, # what `read_pixels` takes
              )->Score: # with `error` where the picture is bad
     "Score one picture, whatever it is."
     try:
+        if isinstance(item, AttiqaError): raise item
         pixels = read_pixels(item)
         score = self.measure(pixels, _name(item))
         if also: also(pixels, score)
@@ -234,21 +378,21 @@ def stream(self:Scorer, items:Iterable, # of what `read_pixels` takes
            also:Callable|None=None # see `try_score`
           )->Iterator[Score]: # in the same order; a bad picture's has `error`
     "Score many pictures, in constant memory."
-    return in_order(partial(self.try_score, also=also), items)
+    return in_order(partial(self.try_score, also=also), map(_taken, items))
 
 # %% ../nbs/10_score.ipynb #6de6cde9
 @patch
 def __call__(self:Scorer, images # what `read_pixels` takes; or an iterable of it; or a folder
             )->Score|list[Score]: # one for one picture; a folder's are sorted by path
     "Score one picture, a list of them, or a folder; AttiqaError for a single bad one."
-    if isinstance(images, (str, Path)) and os.path.isdir(images):
+    if isinstance(images, (str, os.PathLike)) and os.path.isdir(images):
         found = find_images(images)
         if not found: raise AttiqaError(f"{images}: is a folder without images")
         return list(self.stream(found))
-    if isinstance(images, Iterable) and not isinstance(images, tuple(READERS)): return list(self.stream(images))
+    if several(images): return list(self.stream(images))
     name = _name(images)
     try: return self.measure(read_pixels(images), name)
-    except AttiqaError as error: raise AttiqaError(f"{name}: {error}" if name else str(error)) from None
+    except AttiqaError as error: raise AttiqaError(f"{' '.join(name.splitlines())[:500]}: {error}" if name else str(error)) from None
 
 # %% ../nbs/10_score.ipynb #e2b66cb2
 @patch
@@ -257,19 +401,24 @@ def quality_map(self:Scorer, image, # what `read_pixels` takes
                )->torch.Tensor: # (6, H/32, W/32) in [0, 1]: quality, then ATTRIBUTES; quality is NaN where it was never taught
     "The scores around every place of the picture as the network sees it, one a cell of 32 pixels."
     if isinstance(self.net, OnnxNet): raise AttiqaError(f"{self.path}: an exported scorer gives no maps; use the safetensors file it was made of")
-    with self._turn, torch.no_grad(): maps = local_scores(self.net, read_pixels(image)[None].to(self.device), window)[0].cpu()
+    with self.exact(), torch.no_grad(): maps = local_scores(self.net, read_pixels(image)[None].to(self.device), window)[0].cpu()
     if "scores" not in self.card: maps[0] = math.nan
     return maps
 
 # %% ../nbs/10_score.ipynb #648dfbd6
+def _identity(model): # changes whenever the file does
+    with suppress(OSError, ValueError):
+        stat = os.stat(WEIGHTS/f"{MINI}.safetensors" if str(model) == MINI else Path(model).expanduser())
+        return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+
 @lru_cache(maxsize=1)
-def _kept_scorer(model, device): return Scorer(model, device)
+def _kept_scorer(model, device, identity): return Scorer(model, device)
 
 def score(images, # see `Scorer.__call__`
           model:str|Path=MINI, # see `Scorer`
           device:str|None=None)->Score|list[Score]:
     "Score one picture, a list of them, or a folder."
-    return _kept_scorer(model, device)(images)
+    return _kept_scorer(model, device, _identity(model))(images)
 
 # %% ../nbs/10_score.ipynb #6f2cf8c3
 class _CallableModule(types.ModuleType): __call__ = staticmethod(score)
