@@ -16,7 +16,7 @@ from test_notebooks import MODULES
 
 PHOTO = package_photograph("chelsea.png").crop((60, 40, 188, 136))
 X = to_tensor(PHOTO)[None]
-LIMIT = 60 # seconds until something counts as hanging
+LIMIT = 300 # seconds until something counts as hanging
 
 @pytest.fixture(scope="module")
 def scorer(): return Scorer(device="cpu")
@@ -290,8 +290,8 @@ def test_spawned_with_a_scorer(scorer, tmp_path):
 @pytest.mark.parametrize("start", ["fork", "spawn"])
 def test_a_pool_that_is_given_a_scorer_with_every_task(scorer, start):
     with multiprocessing.get_context(start).Pool(2) as pool:
-        found = pool.map_async(scorer, [PHOTO]*24, chunksize=1).get(LIMIT)
-    assert [score.quality for score in found] == pytest.approx([scorer(PHOTO).quality]*24, abs=1e-5)
+        found = pool.map_async(scorer, [PHOTO]*6, chunksize=1).get(LIMIT)
+    assert [score.quality for score in found] == pytest.approx([scorer(PHOTO).quality]*6, abs=1e-5)
 
 class Scored(torch.utils.data.Dataset):
     "Somebody's data set that scores what it loads."
