@@ -5,8 +5,9 @@
 # %% ../nbs/04_pretrain.ipynb #729c46ab
 from __future__ import annotations
 import sys
-from copy import deepcopy
+from collections.abc import Callable
 from contextlib import nullcontext
+from copy import deepcopy
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -100,7 +101,8 @@ def ranking_learner(net:AttributeNet, train:Crops, valid:Crops, order:BatchOrder
 
 # %% ../nbs/04_pretrain.ipynb #ea75bf49
 @torch.no_grad()
-def read_crops(read, crops:Crops, device:torch.device, batch:int=64, workers:int=0)->torch.Tensor: # read: images (B, 3, H, W) to rows (B, D); (N, D)
+def read_crops(read:Callable, # images (B, 3, H, W) in [0, 1] to rows (B, D)
+               crops:Crops, device:torch.device, batch:int=64, workers:int=0)->torch.Tensor: # (N, D)
     "Rows of every crop, in order; whole images of different sizes one at a time."
     one_size = crops.crop or crops.images.size
     loader = torch.utils.data.DataLoader(crops, batch_size=batch if one_size else 1, num_workers=workers)

@@ -79,7 +79,7 @@ def test_every_picture_has_a_map_of_its_own(tmp_path, monkeypatch, names):
     (home/"a").mkdir(parents=True), monkeypatch.chdir(home)
     keep_pictures(home, names)
     assert main(["score", *names, "--map", "maps"]) == 0
-    made = [str(path.relative_to(home/"maps")) for path in (home/"maps").rglob("*") if path.is_file()]
+    made = [str(path.relative_to(home/"maps")) for path in (home/"maps").rglob("*.map.png")]
     assert len(made) == len(names) == len({_one_name(name) for name in made})
 
 def _one_name(name):
@@ -89,13 +89,13 @@ def test_names_that_are_no_text_have_maps_of_their_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = [os.fsdecode(name) for name in (b"caf\xe9.png", b"caf\xe8.png", "caf\ufffd.png".encode())]
     keep_pictures(tmp_path, names)
-    assert main(["score", *names, "--map", "maps"]) == 0 and len(list((tmp_path/"maps").iterdir())) == 3
+    assert main(["score", *names, "--map", "maps"]) == 0 and len(list((tmp_path/"maps").glob("*.map.png"))) == 3
 
 def test_the_same_picture_twice_has_one_map(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     keep_pictures(tmp_path, ["x.png"])
     assert main(["score", "x.png", "x.png", "--map", "maps"]) == 0
-    assert [path.name for path in (tmp_path/"maps").iterdir()] == ["x.png.map.png"]
+    assert [path.name for path in (tmp_path/"maps").glob("*.png")] == ["x.png.map.png"]
 
 def test_a_map_is_never_written_over_a_picture(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)

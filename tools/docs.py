@@ -13,7 +13,7 @@ from attiqa.core import AttiqaError
 
 ROOT = Path(__file__).resolve().parent.parent
 NBS = ROOT/"nbs"
-PAGES = {"CONTRIBUTING.md": "contributing", "data_scripts/README.md": "data_scripts", "attiqa/weights/attiqa-mini.md": "card_attiqa-mini",
+PAGES = {"CONTRIBUTING.md": "contributing", "SECURITY.md": "security", "data_scripts/README.md": "data_scripts", "attiqa/weights/attiqa-mini.md": "card_attiqa-mini",
          "attiqa/weights/attiqa-mini-clip/README.md": "card_attiqa-mini-clip"} | {f"howto/{p.name}": f"howto_{p.stem}" for p in sorted((ROOT/"howto").glob("*.md"))}
 DROPPED = re.compile(r"#\|\s*(hide|default_exp)\b")
 NAMED = re.compile(r"^# %% \.\./nbs/(\S+)\.ipynb #(\w+)$", re.M) # what nbdev writes above an exported cell
