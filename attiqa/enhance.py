@@ -36,7 +36,7 @@ from .score import MINI, Scorer
 __all__ = ['EDITS', 'NAMES', 'LOW', 'HIGH', 'THUMB', 'POWER', 'NOISE', 'LEVELS', 'FINE', 'CHANNELS', 'SPREADS', 'NUMBERS',
            'SAMPLE', 'PATCH', 'STEEP', 'KINDS', 'ENHANCER', 'JPEG', 'FAULTS', 'TEXTURES', 'OFTEN', 'CHANCES', 'SIDE',
            'HELD', 'TILE', 'GRID', 'LOSS', 'LEAST', 'SPARED', 'WATCHED', 'WAYS', 'RECIPES', 'MEASURES', 'ROWS', 'HALO',
-           'KEPT', 'COLOURS', 'PIXELS', 'FALSE', 'NAMED', 'BLOCK', 'TAGS', 'TOLD', 'RATE', 'FROM_PAIRS', 'TRAINED',
+           'KEPT', 'COLOURS', 'REMADE', 'FALSE', 'NAMED', 'BLOCK', 'TAGS', 'TOLD', 'RATE', 'FROM_PAIRS', 'TRAINED',
            'Edit', 'to_values', 'tone', 'pivot', 'grade', 'variance', 'amount_for', 'denoise', 'sharpen', 'edit',
            'quantiles', 'spreads', 'look', 'look_at', 'Knobs', 'Pixels', 'save_enhancer', 'load_enhancer', 'stored',
            'worsen', 'view', 'Crops', 'read_photos', 'photo_sets', 'tile_places', 'cut', 'to_bytes', 'Pairs', 'OnTiles',
@@ -610,7 +610,7 @@ def _refusal(image): # why a picture is not edited; '' where it is
 
 # %% ../nbs/09_enhance.ipynb #d25bb570
 COLOURS = ("gAMA", "cHRM", "sRGB", "iCCP", "cICP", "sBIT", "bKGD", "sPLT", "mDCV", "cLLI") # chunks of PNG that an edit leaves true
-PIXELS = ("IHDR", "PLTE", "tRNS", "IDAT", "IEND", "VP8 ", "VP8L", "VP8X", "ALPH", "APP0 JFIF", "APP14 Adobe") # what a writer makes itself
+REMADE = ("IHDR", "PLTE", "tRNS", "IDAT", "IEND", "VP8 ", "VP8L", "VP8X", "ALPH", "APP0 JFIF", "APP14 Adobe") # what a writer makes itself
 FALSE = ("APP0 JFXX", "APP2 MPF", "APP11 JP") # segments of JPEG about the unedited pixels or their place: thumbnail, frames, certificate
 NAMED = {"eXIf": "EXIF", "EXIF": "EXIF", "APP1 Exif": "EXIF", "iCCP": "colour profile", "ICCP": "colour profile", "APP2 ICC_PROFILE": "colour profile",
          "XMP ": "XMP", "APP1 http://ns.adobe.com/xap/1.0/": "XMP", "iTXt XML:com.adobe.xmp": "XMP", "COM": "comment"} # for people
@@ -693,13 +693,13 @@ def _png_kept(data, image): # what goes ahead of the pixels, and behind them
     ahead, behind, place = [], [], None
     for name, raw in png_parts(data):
         if name == "IDAT": place = behind
-        if name[:4] in COLOURS or (name[3:4].islower() and name not in PIXELS and " the " not in name):
+        if name[:4] in COLOURS or (name[3:4].islower() and name not in REMADE and " the " not in name):
             (ahead if place is None else behind).append(_fresh_png(name, raw, image))
     return b"".join(ahead), b"".join(behind)
 
 def _jpeg_kept(data, image):
     fresh = {"APP1 Exif": fresh_exif, "APP1 http://ns.adobe.com/xap/1.0/": fresh_xmp}
-    parts = [(name, raw) for name, raw in jpeg_parts(data) if name not in (*PIXELS, *FALSE) and name[:3] in ("APP", "COM")]
+    parts = [(name, raw) for name, raw in jpeg_parts(data) if name not in (*REMADE, *FALSE) and name[:3] in ("APP", "COM")]
     return b"".join(raw[:10] + fresh[name](raw[10:]) if name in fresh else raw for name, raw in parts), b""
 
 # %% ../nbs/09_enhance.ipynb #48c3a196
@@ -765,7 +765,7 @@ def beside_pixels(path:str|Path)->Counter: # how often each name is there
     with opened_image(data) as image:
         if image.format == "TIFF": return Counter(f"tag {tag}" for tag in set(image.tag_v2) - TAGS)
         parts = dict(PNG=png_parts, JPEG=jpeg_parts, WEBP=webp_parts).get(image.format, lambda data: [])
-    found = [(name, raw) for name, raw in parts(data) if name not in PIXELS]
+    found = [(name, raw) for name, raw in parts(data) if name not in REMADE]
     thumbnails = ["thumbnail in EXIF" for name, raw in found if name in BLOCK and has_thumbnail(raw[BLOCK[name]:].removeprefix(b"Exif\0\0"))]
     return Counter([*(NAMED.get(name, name) for name, _ in found), *thumbnails])
 
