@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 from .core import ATTRIBUTES, AttiqaError, file_hash
-from .score import MAX_SCORED_PIXELS, MIN_SIDE, MINI, PASSES, OnnxNet, Scorer, packed, read_pixels, several, unpacked
+from .score import MAX_SCORED_PIXELS, MIN_SIDE, MINI, UNDER_WAY, OnnxNet, Scorer, packed, read_pixels, several, unpacked
 
 # %% auto #0
 __all__ = ['COLUMNS', 'Networks', 'Guest', 'six_scores', 'floats', 'ScoreNet', 'shrink', 'exact_sum', 'the_same', 'ATTIQA',
@@ -73,7 +73,7 @@ class ScoreNet(Guest):
         x = floats(x)
         if isinstance(self.net, OnnxNet) and x.requires_grad and torch.is_grad_enabled():
             raise AttiqaError("an exported scorer gives no gradients; use the safetensors file it was made of")
-        with PASSES, torch.autocast(x.device.type, enabled=False): return six_scores(self.networks.on(x.device), self.taught, x)
+        with UNDER_WAY, torch.autocast(x.device.type, enabled=False): return six_scores(self.networks.on(x.device), self.taught, x)
 
     def _load_from_state_dict(self, state_dict, prefix, *rest):
         for name in [name for name in state_dict if name.startswith(f"{prefix}net.")]: del state_dict[name] # of older checkpoints

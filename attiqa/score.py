@@ -24,7 +24,7 @@ from .maps import local_scores
 from .model import AttributeNet, folded, load_model
 
 # %% auto #0
-__all__ = ['RECORD_FIELDS', 'MAX_SCORED_PIXELS', 'MIN_SIDE', 'ROUNDING', 'TAKEN', 'READERS', 'MINI', 'FORK_WAIT', 'PASSES',
+__all__ = ['RECORD_FIELDS', 'MAX_SCORED_PIXELS', 'MIN_SIDE', 'ROUNDING', 'TAKEN', 'READERS', 'MINI', 'FORK_WAIT', 'UNDER_WAY',
            'READ_AHEAD', 'Score', 'fit', 'check_tensor', 'Readable', 'file_bytes', 'read_pixels', 'several',
            'quick_model', 'packed', 'unpacked', 'Passes', 'OnnxNet', 'Scorer', 'Frozen', 'frozen', 'in_order', 'score',
            'to_table']
@@ -203,11 +203,11 @@ class Passes:
         self.count, self.change, self.whole = 0, Condition(), self.whole and self.idle
         torch.set_num_threads(1) # for reading a picture too, and for the caller's own tensors: the other threads are gone
 
-PASSES = Passes()
+UNDER_WAY = Passes()
 
 @cache
 def _watch_forks():
-    if hasattr(os, "register_at_fork"): os.register_at_fork(before=PASSES.hold, after_in_parent=PASSES.release, after_in_child=PASSES.renew)
+    if hasattr(os, "register_at_fork"): os.register_at_fork(before=UNDER_WAY.hold, after_in_parent=UNDER_WAY.release, after_in_child=UNDER_WAY.renew)
 
 # %% ../nbs/10_score.ipynb #fa125832
 class OnnxNet(nn.Module):
@@ -279,9 +279,9 @@ class Scorer:
     def exact(self): # around every computation: whatever the caller's context computes in, and wherever this process came from
         "One turn on the device, in the scorer's own precision."
         on_gpu = self.device.type == "cuda"
-        if self.device.type != "cpu" and PASSES.forked: raise AttiqaError(f"a scorer on {self.device.type} cannot be used in a forked process; start it with multiprocessing's 'spawn'")
+        if self.device.type != "cpu" and UNDER_WAY.forked: raise AttiqaError(f"a scorer on {self.device.type} cannot be used in a forked process; start it with multiprocessing's 'spawn'")
         kernels = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False) if on_gpu else nullcontext()
-        with PASSES, self._turn, kernels, torch.autocast(self.device.type, torch.float16, enabled=self.half): yield
+        with UNDER_WAY, self._turn, kernels, torch.autocast(self.device.type, torch.float16, enabled=self.half): yield
 
 # %% ../nbs/10_score.ipynb #73eba339
 @patch
@@ -336,7 +336,7 @@ def _still(process): # the threads at work belong to one process
 
 def in_order(work:Callable, items:Iterable)->Iterator: # work(item), in the order of the items
     "A function of every item, on all cores, in constant memory."
-    with PASSES: threads, waiting, process = torch.get_num_threads(), deque(), os.getpid()
+    with UNDER_WAY: threads, waiting, process = torch.get_num_threads(), deque(), os.getpid()
     pool = ThreadPoolExecutor(cores(), initializer=torch.set_num_threads, initargs=(1,))
     def first():
         _still(process)

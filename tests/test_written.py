@@ -150,7 +150,7 @@ def edited(path, loud, capsys=None):
         assert new.format == old.format and not np.array_equal(old.convert("RGB").resize(new.size), new.convert("RGB"))
     return out, capsys.readouterr().err if capsys else ""
 
-def chunks(path): return [(name, raw) for name, raw in e.png_parts(path.read_bytes()) if name not in e.PIXELS]
+def chunks(path): return [(name, raw) for name, raw in e.png_parts(path.read_bytes()) if name not in e.REMADE]
 
 def chunk(name, body): return len(body).to_bytes(4, "big") + name + body + zlib.crc32(name + body).to_bytes(4, "big")
 
@@ -188,7 +188,7 @@ def test_every_segment_of_a_jpeg_is_carried_or_named(tmp_path, loud, capsys, mod
     lost = segment(0xeb, b"JP\0certificate") + segment(0xe0, b"JFXX\0thumbnail")
     (tmp_path/"a.jpg").write_bytes(data[:20] + kept + lost + data[20:] + b"a film")
     out, said = edited(tmp_path/"a.jpg", loud, capsys)
-    parts = [[part for part in e.jpeg_parts(path.read_bytes()) if part[0] not in (*e.PIXELS, *e.FALSE, "bytes behind the picture")] for path in (tmp_path/"a.jpg", out)]
+    parts = [[part for part in e.jpeg_parts(path.read_bytes()) if part[0] not in (*e.REMADE, *e.FALSE, "bytes behind the picture")] for path in (tmp_path/"a.jpg", out)]
     assert parts[0] == parts[1] and len(parts[0]) >= 7 and "left out: APP0 JFXX, APP11 JP, bytes behind the picture" in said
     with Image.open(out) as image:
         assert image.info["xmp"] == XMP and image.info["icc_profile"] == PROFILE*40 and image.info["dpi"] == (300, 300) and image.info["progressive"]
