@@ -192,7 +192,7 @@ class FrozenNormConv(nn.Module):
 # %% ../nbs/00d_model.ipynb #7c5925a1
 def with_frozen_norms(net:nn.Module # convolutions without a bias, each followed by its normalization
                      )->nn.Module: # a network of the same weights: what it learns, `net` has learned
-    "The same network with its normalizations as constants; it learns two to three times as fast on a CPU."
+    "The same network with its normalizations as constants; EfficientNet-Lite0 learns 1.6 to 1.8 times as fast on one core."
     shared = {id(part): part for _, _, part in _atoms(net)}
     view, conv = deepcopy(net, shared), None
     for place in [p for p in _atoms(view) if not isinstance(p[2], nn.Identity)]:

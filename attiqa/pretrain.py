@@ -49,7 +49,7 @@ def build_network(backbone:str, embedding:int, start:str # '', 'imagenet' for ti
 
 # %% ../nbs/04_pretrain.ipynb #c4c619c1
 def fix_kernels(backbone:torch.nn.Module):
-    "Let depthwise kernels of 5x5 and more stay as they are: on a CPU, their gradients cost as much as all others."
+    "Let depthwise kernels of 5x5 and more stay as they are: in bf16 on a CPU, their gradients cost as much as all others."
     for layer in backbone.modules():
         if isinstance(layer, torch.nn.Conv2d) and layer.groups == layer.in_channels and min(layer.kernel_size) >= 5: layer.weight.requires_grad_(False)
 
@@ -156,7 +156,7 @@ def pretrain(run:str=EMBEDDED, # run directory
              share:float=1., # of that rate, at which the backbone learns: a small one keeps more of what its start knows, 0 all of it
              keep:float=0., # weight of the term that holds the features of untouched images where the start has them
              norms:str="learn", # do the backbone's normalizations 'learn', or stay 'frozen' as the start has them?
-             kernels:bool=True, # do depthwise kernels of 5x5 learn? Without them a CPU trains twice as fast
+             kernels:bool=True, # do depthwise kernels of 5x5 learn? Without them a CPU trains twice as fast in bf16
              together:bool=False, # are all variants of an image in one batch?
              loss:str="margin", # margin, logistic, fidelity, l1 or mse
              margin:float=1., # of the margin ranking loss
