@@ -14,8 +14,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from .core import ATTRIBUTES, AttiqaError, atomic, write_json
 
 # %% auto #0
-__all__ = ['ANY_SIZE', 'moments', 'Head', 'create_backbone', 'feature_maps', 'AttributeNet', 'calibrate', 'fold_norms', 'folded',
-           'FrozenNormConv', 'with_frozen_norms', 'save_model', 'read_tensors', 'fill', 'fill_backbone', 'load_model']
+__all__ = ['ANY_SIZE', 'moments', 'Head', 'create_backbone', 'feature_maps', 'AttributeNet', 'with_regressor', 'calibrate',
+           'fold_norms', 'folded', 'FrozenNormConv', 'with_frozen_norms', 'save_model', 'read_tensors', 'fill',
+           'fill_backbone', 'load_model']
 
 # %% ../nbs/00d_model.ipynb #fb76df34
 def moments(maps:list[torch.Tensor] # each (B, C_i, H_i, W_i)
@@ -64,15 +65,19 @@ class AttributeNet(nn.Module):
                  embedding:int=64, # features a head
                  pretrained:bool=False, # timm's ImageNet weights, which need the network once
                  hidden:int=0, # units of the regressor; 0 for as many as a head has features
-                 maps:bool=False): # does the regressor read the maps beside the embeddings?
+                 maps:bool=False, # does the regressor read the maps beside the embeddings?
+                 linear:bool=False): # is the regressor one layer? `hidden` is not used then
         super().__init__()
-        self.settings = dict(backbone=backbone, embedding=embedding) | (dict(hidden=hidden) if hidden else {}) | (dict(maps=True) if maps else {})
+        more = dict(hidden=hidden, maps=maps, linear=linear)
+        self.settings = dict(backbone=backbone, embedding=embedding) | {name: value for name, value in more.items() if value}
         self.backbone = create_backbone(backbone, pretrained)
         width = 2*sum(self.backbone.feature_info.channels())
         self.norm = nn.BatchNorm1d(width)
         self.heads = nn.ModuleList(Head(width, embedding) for _ in ATTRIBUTES)
         self.maps, features = maps, len(ATTRIBUTES)*embedding + (width if maps else 0)
-        self.regressor = nn.Sequential(nn.Linear(features, hidden or embedding), nn.GELU(), nn.Linear(hidden or embedding, 1))
+        sizes = (features, 1) if linear else (features, hidden or embedding, 1)
+        layers = [layer for a, b in zip(sizes, sizes[1:]) for layer in (nn.GELU(), nn.Linear(a, b))]
+        self.regressor = nn.Sequential(*layers[1:])
         self.register_buffer("gain", torch.ones(len(ATTRIBUTES))), self.register_buffer("offset", torch.zeros(len(ATTRIBUTES)))
         self.card = {}
 
@@ -106,6 +111,17 @@ class AttributeNet(nn.Module):
 
     def quality(self, x)->torch.Tensor: # (B,) in [0, 1]
         return self.scores(x)[1]
+
+# %% ../nbs/00d_model.ipynb #a50f4b81
+def with_regressor(net:AttributeNet, hidden:int=0, # its units; 0 for as many as a head has features
+                   linear:bool=False # one layer, no hidden units
+                  )->AttributeNet:
+    "The same backbone and heads with a fresh regressor, which reads the maps, too."
+    settings = net.settings | dict(hidden=hidden, linear=linear, maps=True)
+    fresh = AttributeNet(**settings)
+    fresh.load_state_dict({k: v for k, v in net.state_dict().items() if not k.startswith("regressor")}, strict=False)
+    fresh.card = net.card
+    return fresh.eval()
 
 # %% ../nbs/00d_model.ipynb #9801b822
 @torch.no_grad()
@@ -245,9 +261,12 @@ def load_model(path:str|Path)->AttributeNet: # in evaluation mode, its `card` fi
     weights, card = read_tensors(path)
     if "architecture" not in card: raise AttiqaError(f"{path}: a safetensors file, but not a model of this kit (no card in its header)")
     built = card["architecture"]
-    try: backbone, embedding, hidden, maps = str(built["backbone"]), int(built["embedding"]), int(built.get("hidden", 0)), bool(built.get("maps", False)) # a header says no more than this
+    optional = dict(hidden=int, maps=bool, linear=bool) # a header says no more than this
+    try:
+        backbone, embedding = str(built["backbone"]), int(built["embedding"])
+        settings = {name: kind(built[name]) for name, kind in optional.items() if name in built}
     except (KeyError, TypeError, ValueError): raise AttiqaError(f"{path}: its card names no architecture of this kit ({str(built)[:80]})") from None
-    net = AttributeNet(backbone, embedding, hidden=hidden, maps=maps).float() # whatever the process's default is
+    net = AttributeNet(backbone, embedding, **settings).float() # whatever the process's default is
     fill(net, weights, path, f"{backbone} with embeddings of {embedding}")
     net.card = card
     return net.eval()

@@ -4,7 +4,7 @@
 
 # %% ../nbs/04_pretrain.ipynb #729c46ab
 from __future__ import annotations
-import sys
+import json, sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from copy import deepcopy
@@ -18,6 +18,7 @@ from fastai.data.core import DataLoaders
 from fastai.data.load import DataLoader
 from .core import ATTRIBUTES, EMBEDDED, AttiqaError, file_hash, generator, record, require, run_path, seed_all
 from .crops import BatchOrder, Crops, LabelledImages, gigabytes, hold_out, keep_pixels, rank_shares, verify_pixels
+from .distort import levels
 from .images import open_source
 from .losses import attribute_loss
 from .metrics import pair_agreement, srcc
@@ -28,15 +29,17 @@ from .training import (Checkpoint, ColumnMetric, Distribute, HalfPrecision, Hold
                              claim_settings, over_processes, processes, run_stage, share_norms, unwrap)
 
 # %% auto #0
-__all__ = ['FREE', 'start_from', 'build_network', 'fix_kernels', 'freeze_norms', 'ordering_metrics', 'use_gpu', 'two_groups',
-           'ranking_learner', 'read_crops', 'predict', 'held_out_figures', 'training_data', 'pretrain']
+__all__ = ['FREE', 'TRUTHS', 'start_from', 'build_network', 'fix_kernels', 'freeze_norms', 'average_weights', 'HeadsAlone',
+           'Rows', 'teach_heads', 'ordering_metrics', 'use_gpu', 'two_groups', 'ranking_learner', 'read_crops',
+           'predict', 'held_out_figures', 'known_levels', 'taught_labels', 'training_data', 'pretrain']
 
 # %% ../nbs/04_pretrain.ipynb #e84cac44
-def start_from(net:AttributeNet, path:str|Path): # a safetensors file in timm's names, or the folder of a CLIP in open_clip's format with a timm vision tower
+def start_from(net:AttributeNet, path:str|Path): # a safetensors file in timm's names or of this kit, or the folder of a CLIP in open_clip's format with a timm vision tower
     "Copy a file's weights into the backbone; AttiqaError where the shapes are others."
     path = Path(path)
-    file, prefix = (path/"open_clip_model.safetensors", "visual.trunk.") if path.is_dir() or not path.suffix else (path, "")
-    tower = {k.removeprefix(prefix): v.float() if v.is_floating_point() else v for k, v in read_tensors(file)[0].items() if k.startswith(prefix)}
+    tensors = read_tensors(path/"open_clip_model.safetensors" if path.is_dir() or not path.suffix else path)[0]
+    prefix = next((prefix for prefix in ("visual.trunk.", "backbone.") if any(name.startswith(prefix) for name in tensors)), "")
+    tower = {k.removeprefix(prefix): v.float() if v.is_floating_point() else v for k, v in tensors.items() if k.startswith(prefix)}
     fill_backbone(net.backbone, tower, path, net.settings["backbone"])
 
 def build_network(backbone:str, embedding:int, start:str # '', 'imagenet' for timm's weights, or a file or folder that `start_from` reads
@@ -60,6 +63,44 @@ def freeze_norms(net:AttributeNet, pooled:torch.Tensor): # pooled: (N, width) of
     for layer in net.modules():
         if isinstance(layer, bn_types): layer.requires_grad_(False)
     net.backbone = with_frozen_norms(net.backbone)
+
+# %% ../nbs/04_pretrain.ipynb #37b0156e
+@torch.no_grad()
+def average_weights(net:torch.nn.Module, # changed in place
+                    start:torch.nn.Module, # of the same form
+                    weight:float): # of the start, in [0, 1]
+    "The weighted mean of two networks' weights."
+    if not 0 <= weight <= 1: raise AttiqaError(f"average is {weight}; it is the weight of the start, from 0 to 1")
+    mine = net.state_dict()
+    for name, tensor in start.state_dict().items():
+        if tensor.is_floating_point(): mine[name].lerp_(tensor, weight)
+
+# %% ../nbs/04_pretrain.ipynb #cab76322
+class HeadsAlone(torch.nn.Module):
+    "The five heads on the backbone's responses, as fastai trains them."
+    def __init__(self, net:AttributeNet): super().__init__(); self.norm, self.heads = net.norm, net.heads
+    def forward(self, pooled): # (B, width) to (B, 5)
+        pooled = self.norm(pooled)
+        return AttributeNet.scalars(self, [head.embed(pooled) for head in self.heads])
+
+class Rows(list):
+    "What a loader that is told its epoch may take for a dataset."
+    epoch = 0
+
+def teach_heads(net:AttributeNet, train:Crops, order:BatchOrder, loss, # from `attribute_loss`
+                rate:float, bf16:bool=False, workers:int=0, epochs:int=3):
+    "Teach the heads again on what the backbone says of the training crops, read once; it stays as it is."
+    device = next(net.parameters()).device
+    with torch.autocast(device.type, torch.bfloat16, enabled=bf16): pooled = read_crops(net.eval().pooled, train, device, workers=workers)
+    net.norm.running_mean.copy_(pooled.mean(0)), net.norm.running_var.copy_(pooled.var(0))
+    net.heads.requires_grad_(True)
+    rows = Rows(zip(pooled, train.labels))
+    order.epoch = order.start = 0
+    local = order.batch//order.size
+    loaders = DataLoaders(DataLoader(rows, bs=local, n=order.steps*local, get_idxs=order), DataLoader(rows[:local], bs=local), device=device)
+    learner = Learner(loaders, HeadsAlone(net), loss_func=loss, wd=.02, cbs=[TellEpoch(), BnFreeze(), GradientClip(1.)])
+    with learner.no_bar(), learner.no_logging(): learner.fit_one_cycle(epochs, rate)
+    net.eval()
 
 # %% ../nbs/04_pretrain.ipynb #251f08b2
 def _metrics(tolerance): # name to a function of predictions and targets
@@ -122,10 +163,22 @@ def held_out_figures(net:AttributeNet, whole:Crops, tolerance:float, workers:int
 # %% ../nbs/04_pretrain.ipynb #5f763cb6
 FREE = ("run", "labels", "workers", "memory", "checkpoint", "live") # parameters that do not decide the result
 
-def training_data(folder:Path, source:str, crop:int, held_out:float, memory:float, workers:int, seed:int
+def known_levels(rows:pd.DataFrame # pseudo-labels: recipe
+                )->np.ndarray: # (N, 5) in [0, 1]; 1 where nothing was done to the attribute
+    "What the recipes left of every attribute."
+    return np.stack([levels(json.loads(recipe)) for recipe in rows.recipe])
+
+def taught_labels(rows:pd.DataFrame)->np.ndarray: # (N, 5)
+    "What the vision-language model said."
+    return rows[list(ATTRIBUTES)].to_numpy()
+
+TRUTHS = dict(labels=taught_labels, recipes=known_levels) # by the name that the stage takes
+
+def training_data(folder:Path, source:str, crop:int, held_out:float, memory:float, workers:int, seed:int, truth:str="labels"
                  )->tuple[dict, str]: # Crops by name: train, valid (middle crops), whole (held out), train_whole; name of the source
     "Labelled images as crops, checked against their labels."
     rows, job = read_labels(folder)
+    if truth not in TRUTHS: raise AttiqaError(f"truth is {truth!r}; it is {' or '.join(map(repr, TRUTHS))}")
     if job["source"] != open_source(source, 1).name: raise AttiqaError(f"{folder} labels {job['source']}, not {source}; give the source that was labelled")
     views = job.get("views", 0) # labels of an earlier version have none
     labelled = labelled_source(source, (job["keys"] or 0)//max(1, views), job["seed"], job["size"], views, job.get("shrink", 1.))
@@ -133,7 +186,7 @@ def training_data(folder:Path, source:str, crop:int, held_out:float, memory:floa
     verify_pixels(rows, images, 32, seed)
     if gigabytes(rows, job["size"]) <= memory: keep_pixels(images, workers)
     held = hold_out(rows.assign(key=rows.key.str.rpartition("#")[0]) if views else rows, held_out, seed)
-    ranks = torch.from_numpy(rank_shares(rows[list(ATTRIBUTES)].to_numpy()))
+    ranks = torch.from_numpy(rank_shares(TRUTHS[truth](rows)))
     inside, outside = np.flatnonzero(~held), np.flatnonzero(held)
     few = np.sort(generator("calibrate", seed).permutation(inside)[:256])
     parts = dict(train=(inside, crop, False), valid=(outside, crop, True), whole=(outside, 0, True), train_whole=(few, 0, True))
@@ -154,6 +207,8 @@ def pretrain(run:str=EMBEDDED, # run directory
              batch:int=32, # crops in a batch, of all processes together: all its pairs are ranked
              rate:float=2e-3, # highest learning rate of the one-cycle schedule
              share:float=1., # of that rate, at which the backbone learns: a small one keeps more of what its start knows, 0 all of it
+             truth:str="labels", # what the order is taken from: 'labels', the pseudo-labels; 'recipes', what is known to have been done to each crop
+             average:float=0., # weight of the start in the average in which the backbone ends; the heads then learn again
              keep:float=0., # weight of the term that holds the features of untouched images where the start has them
              norms:str="learn", # do the backbone's normalizations 'learn', or stay 'frozen' as the start has them?
              kernels:bool=True, # do depthwise kernels of 5x5 learn? Without them a CPU trains twice as fast in bf16
@@ -193,7 +248,7 @@ def _train(settings, folder, place, world): # network on the CPU, name of the da
     o = SimpleNamespace(**settings)
     criterion = attribute_loss(o.loss, o.weights, o.margin, o.tolerance)
     if o.workers < 0: o.workers = 2*(world.device.type == "cuda")
-    parts, name = training_data(folder, o.source, o.crop, o.held_out, o.memory, o.workers, o.seed)
+    parts, name = training_data(folder, o.source, o.crop, o.held_out, o.memory, o.workers, o.seed, o.truth)
     if o.batch % world.size: raise AttiqaError(f"a batch of {o.batch} cannot be shared by {world.size} processes; choose a multiple")
     train, untouched = parts["train"], parts["train"].untouched()
     group = len(train)//int(untouched.sum()) if o.together else 1 # rows of an image
@@ -213,6 +268,11 @@ def _train(settings, folder, place, world): # network on the CPU, name of the da
         with learner.no_bar(), learner.no_logging(): learner.fit_one_cycle(o.epochs, slice(o.share*o.rate, o.rate) if o.share else o.rate)
     except AttiqaError as error: raise _stop_in_one_line(error) from None
     if o.norms == "frozen": net.backbone = backbone # it shares the weights that learned
+    if o.average:
+        net = unwrap(net)
+        average_weights(net.backbone, start, o.average)
+        seed_all("heads again", o.seed)
+        teach_heads(net, train, order, criterion, o.rate, use_gpu(o.bf16, world.device), o.workers)
     calibrate(net, predict(net, parts["train_whole"], workers=o.workers).to(world.device), parts["train_whole"].labels.to(world.device))
     return net.cpu(), name, held_out_figures(net, parts["whole"], o.tolerance, o.workers)
 

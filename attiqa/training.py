@@ -24,9 +24,10 @@ from .model import feature_maps, fill, moments, read_tensors
 
 # %% auto #0
 __all__ = ['ToUnit', 'keep_memory', 'TellEpoch', 'ColumnMetric', 'unwrap', 'StopAtNaN', 'HalfPrecision', 'HoldFeatures',
-           'MovingAverage', 'numbers', 'LogFile', 'StepBar', 'LiveCurves', 'random_state', 'restore_random',
-           'optimizer_state', 'restore_optimizer', 'claim_settings', 'Checkpoint', 'ranks_random', 'Processes',
-           'processes', 'over_processes', 'global_batch_norm', 'share_norms', 'Distribute', 'read_words', 'run_stage']
+           'HoldAttributes', 'MovingAverage', 'numbers', 'LogFile', 'StepBar', 'LiveCurves', 'random_state',
+           'restore_random', 'optimizer_state', 'restore_optimizer', 'claim_settings', 'Checkpoint', 'ranks_random',
+           'Processes', 'processes', 'over_processes', 'global_batch_norm', 'share_norms', 'Distribute', 'read_words',
+           'run_stage']
 
 # %% ../nbs/04b_training.ipynb #857af923
 class ToUnit(Callback):
@@ -105,6 +106,25 @@ class HoldFeatures(Callback):
         with torch.no_grad(): wanted = moments(feature_maps(self.start, (self.x[rows] - .5)/.25))
         norm = unwrap(self.model).norm
         moved = (self.hook.stored[rows] - wanted)*(norm.running_var + norm.eps).rsqrt()
+        self.learn.loss_grad = self.loss_grad + self.weight*moved.square().mean()
+        self.learn.loss = self.loss_grad.clone()
+
+# %% ../nbs/04b_training.ipynb #917d1b23
+class HoldAttributes(Callback):
+    "Add to the loss how far the attributes of a batch have moved from the start's: the mean square over images and attributes, in logits."
+    order = -10 # before StopAtNaN sees the loss
+    def __init__(self, start:torch.nn.Module, # the AttributeNet before its first step, of frozen weights
+                 weight:float):
+        self.start, self.weight = start.requires_grad_(False).eval(), weight
+
+    def before_fit(self): self.hook = Hook(self.model.net.norm, lambda module, read, made: read[0], detach=False)
+    def after_fit(self): self.hook.remove()
+
+    def after_loss(self):
+        if not self.training: return
+        with torch.no_grad(): wanted = self.start(self.x)
+        net = self.model.net
+        moved = net.gain*(net.scalars(net.embed(self.hook.stored)) - wanted)
         self.learn.loss_grad = self.loss_grad + self.weight*moved.square().mean()
         self.learn.loss = self.loss_grad.clone()
 

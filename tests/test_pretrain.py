@@ -4,7 +4,7 @@ import numpy as np, pandas as pd, pytest, torch
 from safetensors.torch import load_file
 from attiqa.core import ATTRIBUTES, AttiqaError, generator, seed_all, write_json, write_parquet
 from attiqa.crops import BatchOrder, LabelledImages
-from attiqa.distort import MECHANISMS, apply_recipe
+from attiqa.distort import MECHANISMS, apply_recipe, levels
 from attiqa.images import crop_center, embedded_source, package_photograph, to_tensor
 from attiqa.labelling import labelled_source, pixel_hash
 from attiqa.model import load_model
@@ -98,7 +98,7 @@ def test_killed_at_a_moment_nobody_chose(labelled, undisturbed, run):
 GENTLE = SMALL | dict(norms="frozen", kernels=False, keep=1., together=True, batch=6, bf16="yes") # a pretrained network goes on
 
 def test_a_killed_run_that_holds_features_ends_as_an_undisturbed_one(labelled, tmp_path):
-    options = dict(labels=str(labelled), **GENTLE)
+    options = dict(labels=str(labelled), average=.5, truth="recipes", **GENTLE)
     pretrain(run=str(tmp_path/"whole"), **options)
     killed("step:3", run=str(tmp_path/"killed"), **options)
     pretrain(run=str(tmp_path/"killed"), **options)
@@ -121,6 +121,32 @@ def test_held_features_move_less(labelled, tmp_path):
         net = load_model(pretrain(run=str(tmp_path/str(keep)), labels=str(labelled), **GENTLE | dict(keep=keep)))
         return (net.pooled(crops) - start.pooled(crops)).square().mean().item()
     assert moved(100.) < .5*moved(0.)
+
+def test_an_average_lies_between_the_start_and_what_was_learned(labelled, tmp_path):
+    seed_all("pretrain", 0)
+    start = build_network("resnet10t", 4, "").backbone.state_dict()
+    plain, mean = (load_model(pretrain(run=str(tmp_path/str(weight)), labels=str(labelled), average=weight, **GENTLE)) for weight in (0., .75))
+    for name, weight in mean.backbone.state_dict().items():
+        wanted = .75*start[name] + .25*plain.backbone.state_dict()[name]
+        assert torch.allclose(weight.float(), wanted.float(), atol=2e-3*max(1., wanted.abs().max().item())), name
+    heads = lambda net: net.heads.state_dict()["0.embed.0.weight"]
+    assert not torch.equal(heads(mean), heads(plain)), "the heads learned again"
+
+def test_the_order_of_recipes_is_what_was_done(labelled):
+    crops, _ = training_data(labelled/"pseudolabels", "embedded", 32, .25, 2., 0, 0, "recipes")
+    train = crops["train"]
+    done = np.array([levels(json.loads(train.images.rows[i][2])) for i in train.index])
+    ranks = train.labels.numpy()
+    for attribute in range(5):
+        a, b = done[:, attribute], ranks[:, attribute]
+        assert ((a[:, None] > a) <= (b[:, None] > b)).all() and ((a[:, None] == a) == (b[:, None] == b)).all()
+    assert (done[train.untouched()] == 1).all()
+
+def test_heads_go_on_from_a_file_of_this_kit(labelled, tmp_path):
+    first = pretrain(run=str(tmp_path/"first"), labels=str(labelled), **SMALL)
+    second = load_model(pretrain(run=str(tmp_path/"second"), labels=str(labelled), start=str(first), share=0., **SMALL))
+    old = load_model(first)
+    assert all(torch.equal(a, b) for a, b in zip(old.backbone.parameters(), second.backbone.parameters()))
 
 def test_views_of_a_photograph_are_held_out_together(run):
     label(run, source=labelled_source("embedded", 8, 0, 48, views=3, shrink=2.), views=3, shrink=2.)
@@ -152,7 +178,7 @@ def test_crops_larger_than_the_image(labelled, run):
     assert pretrain(run=str(run), labels=str(labelled), **SMALL | dict(epochs=1, crop=64)).is_file()
 
 @pytest.mark.parametrize("wrong, words", [(dict(loss="hinge"), "no loss 'hinge'"), (dict(weights="1 2"), "give 5 numbers"), (dict(backbone="resnet9000"), "no backbone"),
-                                          (dict(bf16="maybe"), "give auto"), (dict(norms="thawed"), "it is 'learn' or 'frozen'"), (dict(together=True, spread=True), "set together to False"), (dict(source="photos"), "photos"), (dict(start="nowhere"), "no such model file")])
+                                          (dict(bf16="maybe"), "give auto"), (dict(norms="thawed"), "it is 'learn' or 'frozen'"), (dict(truth="oracle"), "it is 'labels' or 'recipes'"), (dict(average=2.), "from 0 to 1"), (dict(together=True, spread=True), "set together to False"), (dict(source="photos"), "photos"), (dict(start="nowhere"), "no such model file")])
 def test_what_is_refused(labelled, run, wrong, words):
     with pytest.raises(AttiqaError, match=words) as error: pretrain(run=str(run), labels=str(labelled), **SMALL | wrong)
     assert "\n" not in str(error.value)
