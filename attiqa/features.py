@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from collections.abc import Callable
 import numpy as np, pandas as pd, torch, torch.nn.functional as F
+from scipy.stats import norm
 from sklearn.covariance import LedoitWolf
 from torch.utils.data import DataLoader
 from .core import ATTRIBUTES, WEIGHTS, AttiqaError, file_hash, generator, seed_all
@@ -21,9 +22,9 @@ from .model import AttributeNet, create_backbone, feature_maps, fill_backbone, l
 from .vlm import CLIP_IQA, GOOD_BAD, MINI_CLIP, cache_folder, load_vlm, pair_scores, read_shelf, write_shelf
 
 # %% auto #0
-__all__ = ['LOOKS', 'LAPLACE', 'GRAIN', 'MAKERS', 'CHUNK', 'ScoredImages', 'surrogate_images', 'scored_images', 'of_table',
-           'looks', 'Model', 'weights_hash', 'network_model', 'brisque_features', 'called', 'statistics_distance',
-           'attribute_formulas', 'load_frozen', 'shelf_folder', 'read_row', 'frozen_features']
+__all__ = ['LOOKS', 'LAPLACE', 'GRAIN', 'MAKERS', 'CHUNK', 'ScoredImages', 'surrogate_images', 'scored_images', 'joined',
+           'of_table', 'looks', 'Model', 'weights_hash', 'network_model', 'brisque_features', 'called',
+           'statistics_distance', 'attribute_formulas', 'load_frozen', 'shelf_folder', 'read_row', 'frozen_features']
 
 # %% ../nbs/00h_features.ipynb #c0b93660
 @dataclass(frozen=True)
@@ -49,12 +50,27 @@ def surrogate_images(source:str, count:int, size:int, seed:int)->ScoredImages:
 def _surrogate_pixels(images, table, size, seed, i): return surrogate_image(images, table.key[i], table.recipe[i], size, seed)
 def _hash_pixels(pixels, i): return pixel_hash(to_bytes(pixels(i)))
 
-def scored_images(dataset:str, # a name in READERS
-                  data:str)->ScoredImages: # data: folder of the release
-    "A dataset of human scores, at native resolution."
+def scored_images(dataset:str, # a name in READERS, or several: 'biq2021+clive'
+                  data:str)->ScoredImages: # data: folder of the release, or of each: 'FOLDER;FOLDER'
+    "A dataset of human scores, at native resolution; several as `joined` ones."
+    names, folders = dataset.split("+"), data.split(";")
+    if len(names) != len(folders): raise AttiqaError(f"{len(names)} datasets and {len(folders)} folders; give a folder for each, with ; between them")
+    tables = [_release(name, folder) for name, folder in zip(names, folders)]
+    return of_table(tables[0] if len(tables) == 1 else joined(tables))
+
+def _release(dataset, data):
     if dataset not in READERS: raise AttiqaError(f"no dataset {dataset!r}; there are surrogate, {', '.join(READERS)}")
     if not data or not Path(data).is_dir(): raise AttiqaError(f"{data or 'no folder'}: give the folder of {dataset} with -p data FOLDER")
-    return of_table(READERS[dataset](data))
+    return READERS[dataset](data)
+
+def joined(tables:list[pd.DataFrame] # tidy
+          )->pd.DataFrame: # tidy; MOS in [0, 1], column `dataset`
+    "Several datasets as one. Each has its own scale, so a score is where it stands among its own: the normal distribution's share below it."
+    place = lambda mos: norm.cdf((mos - mos.mean())/mos.std())
+    parts = [table.assign(mos=place(table.mos), dataset=table.attrs["name"], split=np.nan) for table in tables]
+    whole = pd.concat(parts, ignore_index=True)
+    whole.attrs = dict(name="+".join(t.attrs["name"] for t in tables), low=0., high=1., citation="; ".join(t.attrs["citation"] for t in tables))
+    return whole
 
 def of_table(table:pd.DataFrame # tidy, with `low` and `high` among its attrs: of a reader, or one's own
             )->ScoredImages:

@@ -21,20 +21,21 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVR
 from .core import EMBEDDED, AttiqaError, generator, record, require, run_path, seed_all, stable_seed, write_parquet
-from .crops import enlarge
+from .crops import enlarge, rank_shares
 from .datasets import kept_splits, split_groups
 from .features import ScoredImages, frozen_features, looks, network_model, scored_images, surrogate_images
 from .metrics import agreement
-from .model import AttributeNet, load_model, save_model, with_frozen_norms
-from .pretrain import pretrain, use_gpu
-from .training import HalfPrecision, MovingAverage, keep_memory
+from .images import ImageSource, open_source, to_tensor
+from .model import AttributeNet, folded, load_model, save_model, with_frozen_norms, with_regressor
+from .pretrain import fix_kernels, pretrain, use_gpu
+from .training import HalfPrecision, HoldAttributes, MovingAverage, keep_memory
 
 # %% auto #0
-__all__ = ['STRENGTHS', 'PROBES', 'QUALITY_LOSSES', 'SCALE_FREE', 'signed_root', 'spectrum', 'left_out_residuals', 'linear_probe',
-           'svr_probe', 'l1_quality', 'plcc_quality', 'norm_in_norm', 'score_loss', 'quality_loss', 'QualityHead',
-           'HeadsNet', 'QualityNet', 'depth_groups', 'BestEpoch', 'set_aside', 'fit_quality', 'rows_of', 'ScoredCrops',
-           'match_scale', 'fit_head', 'predict_quality', 'settle', 'thaw', 'fit_heads', 'heads_probe', 'fit_network',
-           'results_of', 'today', 'finetune']
+__all__ = ['STRENGTHS', 'PROBES', 'QUALITY_LOSSES', 'SCALE_FREE', 'signed_root', 'spectrum', 'left_out_residuals', 'ridge_fit',
+           'linear_probe', 'svr_probe', 'l1_quality', 'plcc_quality', 'norm_in_norm', 'score_loss', 'quality_loss',
+           'QualityHead', 'HeadsNet', 'QualityNet', 'depth_groups', 'BestEpoch', 'set_aside', 'fit_quality', 'rows_of',
+           'ScoredCrops', 'match_scale', 'logits_of', 'percentile_scale', 'fit_head', 'fit_linear', 'predict_quality',
+           'settle', 'thaw', 'fit_heads', 'heads_probe', 'fit_network', 'results_of', 'today', 'finetune']
 
 # %% ../nbs/05_finetune.ipynb #7fa37a4c
 def signed_root(x:np.ndarray)->np.ndarray:
@@ -66,6 +67,19 @@ def left_out_residuals(u:np.ndarray, power:np.ndarray, # from `spectrum`
         out[rows] = np.linalg.solve(np.eye(len(rows)) - 1/len(y) - (u[rows]*shrink) @ u[rows].T, residuals[rows])
     return out
 
+# %% ../nbs/05_finetune.ipynb #c3334546
+def ridge_fit(features:np.ndarray, # (n, D)
+              scores:np.ndarray, # (n,)
+              groups:np.ndarray, # (n,) what is left out together
+              strengths=STRENGTHS)->tuple[float, np.ndarray, float]: # mean squared left-out error, weights (D,), shift
+    "Ridge on standardized features, as weights for the features as they are; the strength with the smallest left-out error."
+    scaler = StandardScaler().fit(features.astype(np.float64))
+    x, y = scaler.transform(features.astype(np.float64)), scores - scores.mean()
+    u, power = spectrum(x)
+    error, strength = min((np.square(left_out_residuals(u, power, y, groups, a)).mean(), a) for a in strengths)
+    weights = x.T @ (u @ ((u.T @ y)/(power + strength)))/scaler.scale_
+    return error, weights, scores.mean() - scaler.mean_ @ weights
+
 # %% ../nbs/05_finetune.ipynb #bcd1705f
 def linear_probe(features:np.ndarray, # (N, D)
                  scores:np.ndarray, train:np.ndarray, # (N,); row positions
@@ -73,16 +87,9 @@ def linear_probe(features:np.ndarray, # (N, D)
                  strengths=STRENGTHS, forms=(np.asarray, signed_root))->np.ndarray: # (N,) predictions for all rows
     "Ridge on standardized features, its strength and the form of the features chosen inside the training part."
     inside = np.arange(len(train)) if groups is None else groups[train]
-    fits = [_ridge(form(features), scores, train, inside, strengths) for form in forms]
-    return min(fits, key=lambda fit: fit[0])[1]
-
-def _ridge(features, scores, train, inside, strengths): # mean squared left-out error, predictions for all rows
-    scaler = StandardScaler().fit(features[train].astype(np.float64))
-    x, y = scaler.transform(features[train].astype(np.float64)), scores[train] - scores[train].mean()
-    u, power = spectrum(x)
-    error, strength = min((np.square(left_out_residuals(u, power, y, inside, a)).mean(), a) for a in strengths)
-    weights = x.T @ (u @ ((u.T @ y)/(power + strength)))
-    return error, scaler.transform(features.astype(np.float64)) @ weights + scores[train].mean()
+    fits = [(*ridge_fit(form(features[train]), scores[train], inside, strengths), form) for form in forms]
+    _, weights, shift, form = min(fits, key=lambda fit: fit[0])
+    return form(features.astype(np.float64)) @ weights + shift
 
 # %% ../nbs/05_finetune.ipynb #fb4e3df4
 def svr_probe(features:np.ndarray, scores:np.ndarray, train:np.ndarray, groups:np.ndarray|None=None)->np.ndarray: # as `linear_probe`
@@ -208,6 +215,20 @@ def match_scale(net:AttributeNet, logits:torch.Tensor, scores:np.ndarray): # (n,
     last = net.regressor[-1]
     last.weight.mul_(gain); last.bias.mul_(gain).add_(target.mean() - gain*logits.mean())
 
+# %% ../nbs/05_finetune.ipynb #d94d2404
+@torch.inference_mode()
+def logits_of(net:AttributeNet, source:ImageSource)->torch.Tensor: # (N,)
+    "What the regressor says of whole images, before the sigmoid."
+    quick = deepcopy(net).eval()
+    quick.backbone = folded(quick.backbone)
+    return torch.cat([quick.regressor(quick.features(to_tensor(source.load(key))[None]))[:, 0] for key in source.keys])
+
+def percentile_scale(net:AttributeNet, ordinary:ImageSource): # its last layer changes
+    "Make quality the share of ordinary photographs that an image stands above."
+    logits = logits_of(net, ordinary)
+    match_scale(net, logits, rank_shares(logits[:, None].numpy())[:, 0])
+
+# %% ../nbs/05_finetune.ipynb #dfe2e669
 def fit_head(net:AttributeNet, features:torch.Tensor, # (N, 5*embedding) of the heads
              scores:np.ndarray, train:np.ndarray, aside:np.ndarray, # row positions: learnt from, set aside
              epochs:int, batch:int, rate:float, loss:str="l1+plcc", choose:str="last")->np.ndarray: # (N,) predictions
@@ -220,6 +241,21 @@ def fit_head(net:AttributeNet, features:torch.Tensor, # (N, 5*embedding) of the 
         first.bias.sub_(first.weight @ (mean/std)); first.weight.div_(std)
         if loss in SCALE_FREE: match_scale(net, net.regressor(features[train])[:, 0], scores[train])
         return torch.sigmoid(net.regressor(features)[:, 0]).numpy()
+
+# %% ../nbs/05_finetune.ipynb #8ea5ecd5
+@torch.no_grad()
+def fit_linear(net:AttributeNet, # its regressor is one layer
+               features:torch.Tensor, # (N, D), what the regressor reads
+               scores:np.ndarray, train:np.ndarray, # (N,) in [0, 1]; row positions
+               groups:np.ndarray # (N,) of `split_groups`
+              )->np.ndarray: # (N,) predictions
+    "Ridge regression from features to the logits of the scores, written into the regressor."
+    target = scores[train].clip(.02, .98)
+    _, weights, shift = ridge_fit(features[train].numpy(), np.log(target/(1 - target)), groups[train])
+    layer = net.regressor[0]
+    layer.weight.copy_(torch.from_numpy(weights)[None])
+    layer.bias.fill_(float(shift))
+    return torch.sigmoid(net.regressor(features)[:, 0]).numpy()
 
 # %% ../nbs/05_finetune.ipynb #3b45df67
 @torch.no_grad()
@@ -266,14 +302,20 @@ def fit_network(net:AttributeNet, data:ScoredImages, train:np.ndarray, aside:np.
                 bf16:str="auto", # 16-bit arithmetic: yes, no, or auto: on a GPU
                 share:float=1., # of the rate, at which the layer nearest to the pixels learns; in between, geometric
                 ema:float=0., # decay of the moving average of the weights, which is kept; 0 for none
-                decay:float=.01 # of the weights
+                decay:float=.01, # of the weights
+                hold:float=0., # weight of the term that holds the attributes where the start has them
+                kernels:bool=True # do depthwise kernels of 5x5 learn?
                )->pd.DataFrame: # see `fit_quality`
     "Train the whole network on crops; its normalizations stay."
     keep_memory()
     before = look.split("+")[0] if look.startswith("short") else "whole"
-    backbone, net.backbone = net.backbone, with_frozen_norms(thaw(net).backbone)
+    start = deepcopy(net).eval()
+    start.backbone = folded(start.backbone)
+    thaw(net)
+    if not kernels: fix_kernels(net.backbone)
+    backbone, net.backbone = net.backbone, with_frozen_norms(net.backbone)
     crops = [ScoredCrops(data, rows, crop, seed, before) for rows in (train, aside)]
-    callbacks = [*([HalfPrecision()] if use_gpu(bf16, net.gain.device) else []), *([MovingAverage(ema)] if ema else [])]
+    callbacks = [*([HalfPrecision()] if use_gpu(bf16, net.gain.device) else []), *([MovingAverage(ema)] if ema else []), *([HoldAttributes(start, hold)] if hold else [])]
     log = fit_quality(QualityNet(net), *crops, epochs, batch, slice(share*rate, rate), loss, choose, depth_groups, callbacks, decay)
     net.backbone = backbone # it shares the weights that learned
     if loss in SCALE_FREE:
@@ -305,6 +347,7 @@ def finetune(run:str=EMBEDDED, # run directory
              size:int=160, # pixels a side of the surrogate set's images
              splits:int=5, # random 80/20 splits of the linear probe; the release's own split where it has one
              tuned:int=1, # the first splits, on which the regressor and the whole network are trained; the first one's network is saved
+             linear:bool=False, # is the regressor one layer on maps and heads, fitted by ridge? Else two layers on the heads, trained
              epochs:int=40, # of the regressor on frozen features
              full_epochs:int=0, # then of the whole network, after 5 of the heads; 0 keeps the attribute heads as they are
              loss:str="l1+plcc", # of regressor and network: l1+plcc, l1, plcc, norm-in-norm
@@ -312,11 +355,15 @@ def finetune(run:str=EMBEDDED, # run directory
              held:float=0., # share of the training part that is set aside
              look:str="whole", # at whole images: whole, short:N, crops:K:N, joined by +; see 00h
              crop:int=128, # pixels a side of a training crop, whole network
-             batch:int=64, # rows in a batch; at most 16 crops, whole network
+             batch:int=64, # rows in a batch
+             crops:int=16, # crops in a batch at most, whole network
              rate:float=2e-3, # highest learning rate; half of it for the heads, a fortieth for the whole network
              share:float=1., # of that fortieth, at which the layer nearest to the pixels learns; in between, geometric
              ema:float=0., # decay of the moving average of the whole network's weights, .99 say; 0 for none
              decay:float=.01, # of the whole network's weights
+             hold:float=0., # weight of the term that holds the attributes where pretraining left them, whole network
+             kernels:bool=True, # do depthwise kernels of 5x5 learn, whole network?
+             ordinary:str="", # photographs that set the scale: a quality of .3 is above 30 % of them; '' for the people's scale
              bf16:str="auto", # 16-bit arithmetic while the whole network is trained: yes, no, or auto: on a GPU
              workers:int=0, # processes that load images for the frozen features
              seed:int=0)->Path: # model.safetensors
@@ -338,6 +385,7 @@ def finetune(run:str=EMBEDDED, # run directory
     write_parquet(place/"predictions.parquet", table), write_parquet(place/"results.parquet", results)
     median = results.groupby("method").srcc.median().round(4).to_dict()
     scores = dict(dataset=dataset, low=images.low, high=images.high, human=dataset != "surrogate", date=today(), srcc=median)
+    if ordinary: percentile_scale(net, open_source(ordinary))
     path = save_model(net, place/"model.safetensors", net.card | dict(name=f"finetuned on {dataset}", scores=scores))
     record(run, "finetune" if dataset == "surrogate" else f"finetune {dataset}", settings, srcc=median)
     return path
@@ -346,13 +394,20 @@ def finetune(run:str=EMBEDDED, # run directory
 def _tune(start, images, pooled, train, test, groups, split, o): # o: the stage's settings; network, tables of predictions
     seed_all("finetune", o["seed"])
     net, pooled = load_model(start), torch.from_numpy(np.ascontiguousarray(pooled))
-    with torch.no_grad(): features = torch.cat(net.embed(pooled), 1) # what its regressor reads
+    if o["linear"]: net = with_regressor(net, linear=True)
     learn, aside = set_aside(groups, train, o["held"], o["seed"])
-    how = dict(loss=o["loss"], choose=o["choose"])
-    found = [_rows("regressor", split, images, test, fit_head(net, features, images.scores, learn, aside, o["epochs"], o["batch"], o["rate"], **how)[test])]
+    found = [_rows(name, split, images, test, predicted[test]) for name, predicted in _tune_regressor(net, images.scores, pooled, learn, aside, groups, o)]
     if o["full_epochs"]:
-        predicted = fit_heads(net, pooled, images.scores, learn, aside, o["epochs"], 5, o["batch"], o["rate"], **how)
-        found.append(_rows("trained heads", split, images, test, predicted[test]))
-        fit_network(net, images, learn, aside, o["full_epochs"], min(o["batch"], 16), o["rate"]/40, o["crop"], **how, look=o["look"], seed=o["seed"], bf16=o["bf16"], share=o["share"], ema=o["ema"], decay=o["decay"])
+        settings = ("loss", "choose", "look", "seed", "bf16", "share", "ema", "decay", "hold", "kernels")
+        fit_network(net, images, learn, aside, o["full_epochs"], min(o["batch"], o["crops"]), o["rate"]/40, o["crop"], **{name: o[name] for name in settings})
         found.append(_rows("whole network", split, images, test, predict_quality(net, images, test, o["look"])))
     return net, found
+
+def _tune_regressor(net, scores, pooled, learn, aside, groups, o): # (method, predictions), on responses of the backbone that are read once
+    with torch.no_grad(): features = torch.cat(net.embed(pooled), 1) # what its regressor reads
+    if o["linear"]:
+        yield "ridge", fit_linear(net, features, scores, learn, groups)
+        return
+    how = o["epochs"], o["batch"], o["rate"], o["loss"], o["choose"]
+    yield "regressor", fit_head(net, features, scores, learn, aside, *how)
+    if o["full_epochs"]: yield "trained heads", fit_heads(net, pooled, scores, learn, aside, how[0], 5, *how[1:])

@@ -173,6 +173,18 @@ def test_fine_tuning_learns(pair, loss):
     after = predict_quality(net, data, train)
     assert srcc(after, data.scores) > max(.8, srcc(before, data.scores)) and np.abs(after - data.scores).mean() < np.abs(before - data.scores).mean()
 
+def test_held_attributes_move_less(pair):
+    data, train = pair[0], np.arange(36)
+    def moved(hold):
+        seed_all("hold")
+        net = AttributeNet("resnet10t", 8)
+        with torch.no_grad(): settle(net.eval(), torch.cat([net.pooled(data.pixels(i)[None]) for i in train]))
+        crop = data.pixels(0)[None]
+        with torch.no_grad(): before = net(crop)
+        fit_network(net, data, train, train[:0], 4, 8, 2e-3, 48, hold=hold)
+        with torch.no_grad(): return (net(crop) - before).abs().mean().item()
+    assert moved(100.) < .5*moved(0.)
+
 def test_the_best_epoch_is_chosen_on_what_is_set_aside():
     rng = np.random.default_rng(0)
     features, scores = torch.tensor(rng.normal(size=(80, 40)), dtype=torch.float32), rng.random(80)
