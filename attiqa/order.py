@@ -5,6 +5,7 @@
 # %% ../nbs/05b_order.ipynb #75acc303
 from __future__ import annotations
 from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
 import numpy as np, pandas as pd, torch, torch.nn.functional as F
 from fastai.callback.schedule import Learner
@@ -15,16 +16,16 @@ from .core import EMBEDDED, AttiqaError, atomic, file_hash, generator, record, r
 from .crops import enlarge
 from .distort import EVERY, KINDS, NEVER, ORDER, Recipe, apply_recipe, ladder
 from .features import weights_hash
-from .finetune import match_scale, today
+from .finetune import match_scale, percentile_scale, today
 from .images import ImageSource, crop_center, open_source, to_tensor
 from .metrics import bootstrap_interval, d_test, ladder_srcc, p_test
-from .model import AttributeNet, folded, load_model, read_tensors, save_model
+from .model import AttributeNet, folded, load_model, read_tensors, save_model, with_regressor
 from .pretrain import pretrain
 from .training import claim_settings
 
 # %% auto #0
-__all__ = ['draw_chain', 'draw_view', 'Chains', 'folded_copy', 'chain_maps', 'along', 'order_loss', 'apart_loss',
-           'with_regressor', 'ChainHead', 'fit_order', 'ladder_qualities', 'order_tests', 'readable', 'kinds_tested',
+__all__ = ['draw_chain', 'draw_view', 'Chains', 'folded_copy', 'chain_maps', 'along', 'order_loss', 'across_loss', 'ChainHead',
+           'Lesson', 'fit_order', 'ladder_qualities', 'order_tests', 'readable', 'kinds_tested', 'read_chains', 'named',
            'learn_order']
 
 # %% ../nbs/05b_order.ipynb #42e3a0cd
@@ -97,35 +98,42 @@ def order_loss(values:torch.Tensor, # (B, 1 + chains*rungs), higher is better
     mild, strong = torch.triu_indices(rows.shape[2], rows.shape[2], 1)
     return F.softplus(rows[..., strong] - rows[..., mild]).mean()
 
-def apart_loss(values:torch.Tensor # (B, 1 + chains*rungs), higher is better
-              )->torch.Tensor: # scalar
-    "Logistic loss over all pairs of an untouched view and a distorted one, of any photographs."
-    return F.softplus(values[:, 1:].reshape(1, -1) - values[:, :1]).mean()
+def across_loss(values:torch.Tensor, # (B, 1 + chains*rungs), higher is better
+                levels:torch.Tensor, # likewise, in [0, 1]; 1 is untouched
+                gap:float=.6 # levels that differ by less are not compared
+               )->torch.Tensor: # scalar
+    "Logistic loss over pairs of any photographs whose levels are far apart."
+    values, levels = values.flatten(), levels.flatten()
+    far = levels[:, None] - levels > gap
+    return (F.softplus(values - values[:, None])*far).sum()/far.sum().clamp(min=1)
 
-# %% ../nbs/05b_order.ipynb #a50f4b81
-def with_regressor(net:AttributeNet, hidden:int # its units
-                  )->AttributeNet:
-    "The same backbone and heads with a fresh regressor, which reads the maps, too."
-    fresh = AttributeNet(net.settings["backbone"], net.settings["embedding"], hidden=hidden, maps=True)
-    fresh.load_state_dict({k: v for k, v in net.state_dict().items() if not k.startswith("regressor")}, strict=False)
-    fresh.card = net.card
-    return fresh.eval()
-
+# %% ../nbs/05b_order.ipynb #7d90653e
 class ChainHead(torch.nn.Module):
     "The regressor on what it reads of chains, as fastai trains it."
     def __init__(self, net:AttributeNet): super().__init__(); self.regressor = net.regressor
     def forward(self, features): return self.regressor(features)[..., 0]
 
 # %% ../nbs/05b_order.ipynb #64d2fce8
+@dataclass(frozen=True)
+class Lesson:
+    "Chains as the regressor reads them, and what of their order counts."
+    maps:torch.Tensor # (N, 1 + chains*rungs, width), from `chain_maps`
+    levels:torch.Tensor # (N, 1 + chains*rungs), one minus the strongest severity
+    within:float # weight of the order along every chain
+    across:float # weight of the order across photographs
+
 def fit_order(net:AttributeNet, # of `with_regressor`
-              maps:torch.Tensor, # (N, 1 + chains*rungs, width), from `chain_maps`
-              chains:int, epochs:int, batch:int, rate:float, decay:float, apart:float): # batch: photographs
+              lessons:list[Lesson], # of the same photographs
+              chains:int, epochs:int, batch:int, rate:float, decay:float): # batch: photographs
     "Teach order to the regressor; the standardization of what it reads is folded into its weights."
+    maps, levels = (torch.cat([getattr(lesson, name) for lesson in lessons], 1) for name in ("maps", "levels"))
     with torch.no_grad(): features = torch.cat(net.embed(maps.flatten(0, 1)), 1)
     mean, std = features.mean(0), features.std(0).clamp(min=1e-4)
-    rows = [(one, torch.zeros(len(one))) for one in ((features - mean)/std).unflatten(0, maps.shape[:2])]
+    rows = [*zip(((features - mean)/std).unflatten(0, maps.shape[:2]), levels)]
     loaders = DataLoaders(DataLoader(rows, bs=batch, shuffle=True, drop_last=len(rows) > batch), DataLoader(rows[:batch], bs=batch))
-    loss = lambda values, _: order_loss(values, chains) + apart*apart_loss(values)
+    def loss(values, levels):
+        parts = zip(lessons, values.chunk(len(lessons), 1), levels.chunk(len(lessons), 1))
+        return sum(l.within*order_loss(v, chains) + l.across*across_loss(v, level) for l, v, level in parts)
     learner = Learner(loaders, ChainHead(net.requires_grad_(True)), loss, wd=decay)
     with learner.no_bar(), learner.no_logging(): learner.fit_one_cycle(epochs, rate)
     with torch.no_grad():
@@ -167,6 +175,22 @@ def kinds_tested(net:AttributeNet, held:ImageSource, size:int, seed:int)->pd.Dat
     one = lambda names: order_tests(ladder_qualities(quick, held, names, size, seed), seed)
     return pd.concat([one(names).assign(kind=kind, mechanisms=len(names), images=len(held)) for kind, names in KINDS.items()], ignore_index=True)
 
+# %% ../nbs/05b_order.ipynb #b3be2096
+def read_chains(net:AttributeNet, data:Chains, draws:int, folder:Path # as `chain_maps` keeps them
+               )->tuple[torch.Tensor, torch.Tensor]: # maps (draws*N, 1 + chains*rungs, width), levels (draws*N, 1 + chains*rungs)
+    "Every photograph several times, with another view and other chains each time."
+    maps, levels = [], []
+    for data.epoch in range(draws):
+        maps.append(chain_maps(net, data, folder))
+        levels.append(data.levels())
+    return torch.cat(maps), torch.cat(levels)
+
+def named(words:str)->tuple[str, ...]: # mechanisms that training may use
+    "Mechanisms by their names; AttiqaError where there is none of a name, or it is kept out of training."
+    for word in words.split():
+        if word not in EVERY or word in NEVER: raise AttiqaError(f"no mechanism {word!r} to train with; there are {', '.join(name for name in EVERY if name not in NEVER)}")
+    return tuple(words.split())
+
 # %% ../nbs/05b_order.ipynb #234a2cab
 def learn_order(run:str=EMBEDDED, # run directory
                 source:str="embedded", # photographs
@@ -178,11 +202,15 @@ def learn_order(run:str=EMBEDDED, # run directory
                 rungs:int=4, # of a chain, behind the untouched view
                 draws:int=2, # times that every photograph is drawn a view and chains
                 hidden:int=128, # units of the regressor
+                linear:bool=False, # is the regressor one layer, without units?
+                few:str="", # mechanisms that order photographs which have nothing in common; '' for all
+                within:float=.3, # weight of the order along chains of all mechanisms, where there are few
                 epochs:int=15, # over all draws
                 batch:int=32, # photographs in a batch
                 rate:float=2e-3, # highest learning rate of the one-cycle schedule
                 decay:float=6., # weight decay
-                apart:float=.1, # weight of untouched above distorted, of any photographs
+                apart:float=.1, # weight of the order across photographs
+                ordinary:str="", # photographs that set the scale: a quality of .3 is above 30 % of them; '' for levels
                 seed:int=0 # of photographs, views, chains and weights
                )->Path: # model.safetensors
     "Teach overall quality by order to a pretrained network, and test it; an interrupted reading of chains goes on where it was."
@@ -190,14 +218,15 @@ def learn_order(run:str=EMBEDDED, # run directory
     start = require(run_path(run)/"pretrained.safetensors", source, lambda: pretrain(run=run, seed=seed), "04_pretrain")
     claim_settings(place/"manifest.json", {k: v for k, v in settings.items() if k != "run"} | dict(start=file_hash(start)))
     seed_all("order", seed)
-    net, images = with_regressor(load_model(start), hidden), open_source(source, 0 if source != "embedded" else count + tested, seed)
+    net, images = with_regressor(load_model(start), hidden, linear), open_source(source, 0 if source != "embedded" else count + tested, seed)
     held, rest = (open_source(test_source, tested, seed), images) if test_source else images.split(tested, "order", seed)
-    data = Chains(readable(rest.take(count or len(rest), "order", seed)), size, chains, rungs, seed)
-    maps, levels = [], []
-    for data.epoch in range(draws): maps.append(chain_maps(net, data, place/"chains")), levels.append(data.levels())
-    maps, levels = torch.cat(maps), torch.cat(levels)
-    fit_order(net, maps, chains, epochs, batch, rate, decay, apart)
-    match_scale(net, net.regressor(torch.cat(net.embed(maps.flatten(0, 1)), 1))[:, 0], levels.flatten().numpy())
+    photographs = readable(rest.take(count or len(rest), "order", seed))
+    read = lambda *names: read_chains(net, Chains(photographs, size, chains, rungs, seed, *names), draws, place/"chains")
+    maps, levels = read()
+    lessons = [Lesson(maps, (levels == 1).float(), 1., apart)] if not few else [Lesson(maps, levels, within, 0.), Lesson(*read(named(few)), 1., apart)]
+    fit_order(net, lessons, chains, epochs, batch, rate, decay)
+    if ordinary: percentile_scale(net, open_source(ordinary))
+    else: match_scale(net, net.regressor(torch.cat(net.embed(maps.flatten(0, 1)), 1))[:, 0], levels.flatten().numpy())
     write_parquet(place/"results.parquet", results := kinds_tested(net, held, size, seed))
     found = {f"{r.kind} {r.test}": round(r.value, 4) for r in results.itertuples()}
     scores = dict(dataset="order", low=0., high=1., human=False, date=today(), **found)

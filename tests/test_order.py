@@ -1,9 +1,10 @@
 "The shipped scorer on photographs that it never saw: by what it was taught, and by what it never met."
 import pytest, torch
 from attiqa import order
-from attiqa.core import WEIGHTS
+from attiqa.core import WEIGHTS, AttiqaError
 from attiqa.distort import BROAD, KINDS, LADDERS, MECHANISMS, NEVER, random_recipe
-from attiqa.images import ImageSource, package_photograph
+from attiqa.finetune import logits_of
+from attiqa.images import ImageSource, open_source, package_photograph
 from attiqa.model import AttributeNet, load_model, save_model
 from attiqa.order import ladder_qualities, learn_order, order_tests
 
@@ -74,6 +75,36 @@ def test_only_quality_learns(started):
     old, new = before.state_dict(), after.state_dict()
     assert {k for k in new if k not in old or not torch.equal(new[k], old[k])} == {k for k in new if k.startswith("regressor")}
     with torch.no_grad(): assert torch.equal(after(x), before(x))
+
+def test_a_linear_regressor_and_few_mechanisms(started):
+    settings = SMALL | dict(linear=True, few="resaved low_light")
+    before, after = (load_model(path) for path in (started/"a"/"pretrained.safetensors", learn_order(run=str(started/"a"), **settings)))
+    assert len(after.regressor) == 1 and after.settings["linear"]
+    with torch.no_grad(): assert torch.equal(after(x := torch.rand(2, 3, 64, 64)), before(x))
+    with pytest.raises(AttiqaError, match="no mechanism 'fog'"): learn_order(run=str(started/"b"), **settings | dict(few="fog"))
+
+def test_what_few_mechanisms_say_across_counts_and_the_others_do_not():
+    "One feature follows the level of the few everywhere, another that of all others; only the first orders photographs."
+    torch.manual_seed(0)
+    net = order.with_regressor(AttributeNet("resnet10t", 8), linear=True)
+    levels = torch.tensor([1., .6, .1]).expand(40, 3)
+    def maps(place): # of the two, which one says it; scenes differ more than rungs
+        x = torch.randn(40, 3, net.norm.num_features)*.1
+        x[..., place] = levels + .02*torch.randn(40, 3)
+        x[..., 1 - place] = torch.randn(40, 1)
+        return x
+    fit = lambda *lessons: order.fit_order(net, lessons, 1, 40, 8, 1e-2, .1)
+    fit(order.Lesson(maps(1), levels, 0., 0.), order.Lesson(maps(0), levels, 1., 1.))
+    x = torch.zeros(3, net.norm.num_features)
+    x[1, 0] = x[2, 1] = 1
+    none, few, others = net.regressor(torch.cat(net.embed(x), 1))[:, 0]
+    assert few - none > 5*(others - none).abs()
+
+def test_ordinary_photographs_set_the_scale(started):
+    path = learn_order(run=str(started/"a"), **SMALL | dict(ordinary="embedded"))
+    net, source = load_model(path), open_source("embedded")
+    quality = torch.sigmoid(logits_of(net, source))
+    assert abs(quality.mean() - .5) < .1 and quality.min() < .25 and quality.max() > .75
 
 def test_weight_decay_keeps_it_simple(started):
     def size(name, decay): return load_model(learn_order(run=str(started/name), **SMALL | dict(decay=decay, epochs=20))).regressor[0].weight.norm()
