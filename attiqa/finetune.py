@@ -278,6 +278,7 @@ def thaw(net:AttributeNet)->AttributeNet:
         if isinstance(layer, bn_types): layer.requires_grad_(False) # BnFreeze keeps their statistics
     return net
 
+# %% ../nbs/05_finetune.ipynb #2e0db5ab
 def fit_heads(net:AttributeNet, pooled:torch.Tensor, # (N, width) of the backbone
               scores:np.ndarray, train:np.ndarray, aside:np.ndarray, # row positions: learnt from, set aside
               epochs:int, then:int, # of the regressor alone; of heads and regressor, at half the rate
@@ -297,6 +298,7 @@ def heads_probe(net:AttributeNet, features:np.ndarray, # (N, width) of the backb
     seed_all("heads", len(train))
     return fit_heads(deepcopy(net), torch.from_numpy(np.ascontiguousarray(features)), scores, train, train[:0], 40, 5, 64, 2e-3)
 
+# %% ../nbs/05_finetune.ipynb #f3951c94
 def fit_network(net:AttributeNet, data:ScoredImages, train:np.ndarray, aside:np.ndarray, # row positions: learnt from, set aside
                 epochs:int, batch:int, rate:float, crop:int, loss:str="l1+plcc", choose:str="last", look:str="whole", seed:int=0,
                 bf16:str="auto", # 16-bit arithmetic: yes, no, or auto: on a GPU

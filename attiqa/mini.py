@@ -17,16 +17,17 @@ from .crops import BatchOrder
 from .distort import BROAD, MECHANISMS, apply_recipe, levels, random_recipe
 from .images import ImageSource, crop_center, open_source, to_tensor, write_list
 from .metrics import bootstrap_interval, ladder_srcc, selectivity, selectivity_ratio
-from .model import fill, read_tensors
+from .model import fill, fill_backbone, read_tensors, with_frozen_norms
+from .pretrain import fix_kernels, use_gpu
 from .prompts import attribute_scores, embed_ladders, embed_pairs
-from .training import Checkpoint, LogFile, TellEpoch, claim_settings
+from .training import Checkpoint, HalfPrecision, LogFile, TellEpoch, claim_settings
 from .vlm import MINI_CLIP, VLM, load_vlm
 
 # %% auto #0
 __all__ = ['WORDS', 'BAD_WORDS', 'NOUNS', 'OPENINGS', 'DESCRIBED', 'TAUGHT', 'UNTAUGHT', 'deniable', 'phrase', 'content_word',
            'random_crop', 'CaptionedCrops', 'caption_truth', 'soft_contrastive_loss', 'clip_config', 'Contrast',
-           'save_clip', 'clip_learner', 'taught_pairs', 'ladder_responses', 'ladder_table', 'train_clip',
-           'ways_of_saying', 'word_table']
+           'save_clip', 'tower_and_rest', 'clip_learner', 'taught_pairs', 'ladder_responses', 'ladder_table',
+           'train_clip', 'ways_of_saying', 'word_table']
 
 # %% ../nbs/11_mini.ipynb #6b82d7f8
 WORDS = { # attribute: what says good, each (adjectives, phrases)
@@ -98,7 +99,8 @@ def random_crop(image, # RGB
     return x.flip(-1) if rng.random() < .5 else x
 
 # %% ../nbs/11_mini.ipynb #10cffafe
-DESCRIBED = ("pixelation", "aliasing", "smeared", "jitter", "local_blur", "row_noise", "local_noise", "uneven_light") # broad mechanisms whose attribute's words are true of them
+DESCRIBED = ("pixelation", "aliasing", "smeared", "jitter", "local_blur", "row_noise", "local_noise", "uneven_light", "depth_blur", "zoom_blur", "rotation_blur",
+             "denoised", "upscaled", "grain", "hot_pixels", "glare", "veil", "night_phone", "resaved", "lost_blocks", "warped") # broad mechanisms whose attribute's words are true of them
 TAUGHT = MECHANISMS | {name: BROAD[name] for name in DESCRIBED}
 
 class CaptionedCrops:
@@ -179,20 +181,30 @@ def save_clip(clip, # open_clip's model
     write_json(folder/"open_clip_config.json", config)
     return folder
 
+# %% ../nbs/11_mini.ipynb #50e9559a
+def tower_and_rest(model:Contrast)->list[list]: # parameters that learn
+    "The vision tower's parameters, and all others: two groups that may have rates of their own."
+    tower = {id(p) for p in model.clip.visual.trunk.parameters()}
+    learns = [p for p in model.parameters() if p.requires_grad]
+    return [[p for p in learns if (id(p) in tower) == inside] for inside in (True, False)]
+
 # %% ../nbs/11_mini.ipynb #81417bbd
 def clip_learner(clip, # open_clip's model
                  train:ImageSource, held:ImageSource, # photographs to learn from, and to watch the loss on
                  samples:int, size:int, batch:int, workers:int, seed:int, # an epoch's samples, pixels a side
-                 folder:Path # where the log goes
+                 folder:Path, # where the log goes
+                 bf16:bool=False # compute in 16 bits
                 )->Learner:
-    "fastai's Learner for the contrastive training."
+    "fastai's Learner for the contrastive training; its first group of parameters is the vision tower's."
     tokenizer = open_clip.SimpleTokenizer(context_length=32)
     crops = CaptionedCrops(train, tokenizer, samples, size, seed)
     watch = CaptionedCrops(held, tokenizer, min(256, samples), size, seed + 1)
     order = BatchOrder(samples, batch, shuffle=False)
-    loaders = DataLoaders(DataLoader(crops, bs=order.batch, n=order.steps*order.batch, get_idxs=order, num_workers=workers), DataLoader(watch, bs=batch, drop_last=True))
-    return Learner(loaders, Contrast(clip.to(memory_format=torch.channels_last)), loss_func=soft_contrastive_loss, wd=.02,
-                   path=folder, model_dir=".", cbs=[TellEpoch(), GradientClip(1.), LogFile(folder/"mini_clip_log.csv"), Checkpoint(folder/"mini_training"/"state.safetensors", 500)])
+    callbacks = [TellEpoch(), GradientClip(1.), LogFile(folder/"mini_clip_log.csv"), Checkpoint(folder/"mini_training"/"state.safetensors", 500)]
+    if bf16: callbacks.append(HalfPrecision())
+    loaders = DataLoaders(DataLoader(crops, bs=order.batch, n=order.steps*order.batch, get_idxs=order, num_workers=workers), DataLoader(watch, bs=batch, drop_last=True), device=torch.device("cpu"))
+    return Learner(loaders, Contrast(clip.to(memory_format=torch.channels_last)), loss_func=soft_contrastive_loss, wd=.02, splitter=tower_and_rest,
+                   path=folder, model_dir=".", cbs=callbacks)
 
 # %% ../nbs/11_mini.ipynb #13049884
 def taught_pairs(vlm:VLM)->list: # five of (k, D), (k, D)
@@ -225,6 +237,9 @@ def train_clip(run:str=EMBEDDED, # run directory
                rate:float=2e-3, # highest learning rate of the one-cycle schedule
                backbone:str="resnet10t", # timm name of the vision tower
                start:str="", # folder of a small CLIP of the same form, to go on from; '' for random weights
+               tower:str="", # safetensors file of the vision tower in timm's names, ImageNet's say, whose normalizations stay; '' for random weights
+               share:float=1., # of the rate, at which the vision tower learns
+               bf16:str="auto", # 16-bit arithmetic: yes, no, or auto: on a GPU
                workers:int=2, # processes that load crops
                seed:int=0)->Path: # folder of the model
     "Train a small CLIP on captioned distortions; write it in open_clip's format, and lists of the photographs that it saw and did not."
@@ -238,9 +253,15 @@ def train_clip(run:str=EMBEDDED, # run directory
     config = clip_config(backbone, reads)
     clip = open_clip.model.CLIP(**config["model_cfg"])
     if start: fill(clip, read_tensors(file := Path(start)/"open_clip_model.safetensors")[0], file, "this small CLIP")
+    trunk = clip.visual.trunk
+    if tower:
+        fill_backbone(trunk, read_tensors(tower)[0], tower, backbone)
+        fix_kernels(trunk)
+        clip.visual.trunk = with_frozen_norms(trunk.eval())
     folder.mkdir(parents=True, exist_ok=True)
-    learner = clip_learner(clip, train, held, samples, size, batch, workers, seed, folder.parent)
-    with learner.no_bar(), learner.no_logging(): learner.fit_one_cycle(epochs, rate) # the log is in the CSV file
+    learner = clip_learner(clip, train, held, samples, size, batch, workers, seed, folder.parent, use_gpu(bf16, torch.device("cpu")))
+    with learner.no_bar(), learner.no_logging(): learner.fit_one_cycle(epochs, slice(share*rate, rate)) # the log is in the CSV file
+    clip.visual.trunk = trunk # it shares the weights that learned
     save_clip(clip.eval(), config, folder)
     made = load_vlm(str(folder))
     table = ladder_table(ladder_responses(made, embed_ladders(made, held, reads, 6, seed), taught_pairs(made)))
