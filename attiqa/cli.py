@@ -240,7 +240,7 @@ Examples:
   attiqa score *.jpg --json - | jq .         standard output
   attiqa score a.jpg --map maps              where in the picture, as maps/a.jpg.map.png
   attiqa score a.jpg --model runs/mine/finetuned/clive/model.safetensors
-  attiqa score holiday --model scorer.onnx   what attiqa export wrote; the fastest on a CPU
+  attiqa score holiday --model scorer.onnx   what attiqa export wrote
 
 In a folder pictures are told by what is in them. What is left out is counted and said: files that are no pictures, and, without
 --all, hidden ones, thumbnails and bins that systems leave behind, and folders of maps or rankings that attiqa wrote.
@@ -308,9 +308,8 @@ def map_writer(scorer:Scorer, folder:str|None, # of the maps; None for none
     if folder is None: return None
     if Path(folder).exists() and not Path(folder).is_dir(): raise AttiqaError(f"--map {printable(folder)}: is not a folder")
     from attiqa.maps import map_sheet
-    from attiqa.score import OnnxNet
     from attiqa.sources import mark_output
-    if isinstance(scorer.net, OnnxNet): raise AttiqaError("--map wants the safetensors file; an exported scorer gives no maps")
+    if scorer.exported: raise AttiqaError("--map wants the safetensors file; an exported scorer gives no maps")
     mark_output(folder)
     shared = shared_spots(folder, paths)
     def write(pixels, score):

@@ -12,7 +12,6 @@ from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from urllib.parse import urlsplit
-import fsspec, pyarrow.csv, pyarrow.parquet
 from .core import AttiqaError, atomic, stable_seed
 
 # %% auto #0
@@ -189,6 +188,7 @@ def fetch(place:str, # local path or URL
           waits:tuple=(1, 4) # seconds before each further try
          )->bytes:
     "A whole file; AttiqaError with the reason where it cannot be had."
+    import fsspec
     for wait in (*waits, None):
         try:
             with fsspec.open(str(place), "rb") as file: return file.read()
@@ -200,6 +200,7 @@ def fetch(place:str, # local path or URL
 # %% ../nbs/00f_sources.ipynb #e87b15a6
 def check_protocol(place:str): # AttiqaError where a package is missing for it
     "Can places like this one be read here?"
+    import fsspec
     protocol = urlsplit(str(place)).scheme if is_remote(place) else "file"
     try: fsspec.get_filesystem_class(protocol)
     except (ImportError, ValueError) as error: raise AttiqaError(f"{place}: cannot read {protocol}:// here ({error})") from None
@@ -212,6 +213,7 @@ def _fixed(pattern): # its folder, up to the first part with a wildcard or a bra
 def expand_pattern(pattern:str # with braces and wildcards
                   )->list[str]: # places, sorted
     "The files that a pattern names; those of a brace need not exist."
+    import fsspec
     from braceexpand import braceexpand
     found = []
     for one in braceexpand(pattern):
@@ -225,6 +227,7 @@ def expand_pattern(pattern:str # with braces and wildcards
 # %% ../nbs/00f_sources.ipynb #64c99935
 @lru_cache(maxsize=64)
 def _tar_index(place): # member name to where its bytes begin and how many they are; the first of a name
+    import fsspec
     with fsspec.open(place, "rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
         index = {}
         for member in tar:
@@ -250,6 +253,7 @@ class Tars:
 
     def members(self, unit:str):
         "Pictures of one tar, as they follow one another in it; what is wrong with the tar under the tar's own name."
+        import fsspec
         from webdataset.tariterators import tar_file_iterator
         seen = set()
         try:
@@ -262,6 +266,7 @@ class Tars:
         except (OSError, tarfile.TarError, EOFError) as error: yield unit, AttiqaError(f"cannot be read to its end ({str(error)[:100]})")
 
     def file(self, key:str)->bytes:
+        import fsspec
         unit, _, member = key.partition(".tar/")
         try: start, size = _tar_index(f"{self.base}{unit}.tar")[member]
         except (OSError, tarfile.TarError) as error: raise AttiqaError(f"its tar cannot be read ({str(error)[:100]})") from None
@@ -297,11 +302,13 @@ class Table:
 
 # %% ../nbs/00f_sources.ipynb #6b4df08c
 def _table_columns(place):
+    import fsspec, pyarrow.parquet
     with fsspec.open(place, "rb") as file:
         if place.endswith(".parquet"): return pyarrow.parquet.read_schema(file).names
         return next(csv.reader(io.TextIOWrapper(file, encoding="utf-8-sig")), [])
 
 def _table_batches(place, column): # record batches of one column, of text
+    import fsspec, pyarrow.csv, pyarrow.parquet
     with fsspec.open(place, "rb") as file:
         if place.endswith(".parquet"): yield from pyarrow.parquet.ParquetFile(file).iter_batches(8192, columns=[column])
         else:
