@@ -21,6 +21,7 @@ from PIL import Image
 from .core import ATTRIBUTES, WEIGHTS, AttiqaError, cores
 from .engine import card_in, engine_of, exported_engine
 from .images import MAX_PIXELS, find_images, open_image, to_image, to_rgb
+from .sources import Named
 if TYPE_CHECKING: import torch # takes longer than scoring a hundred photographs, so what needs it imports it
 
 # %% auto #0
@@ -151,6 +152,7 @@ def read_array(item # one of TAKEN
               )->np.ndarray: # (3, H, W) in [0, 1], float32, as the network sees it
     "Pixels of one picture; AttiqaError with the reason where it is none."
     if is_tensor(item): return _pixels_of_tensor(item)
+    if isinstance(item, Named): item = item.read()
     for kind, reader in READERS.items():
         if isinstance(item, kind): return reader(item)
     raise _no_picture(item)
@@ -362,10 +364,10 @@ def in_order(work:Callable, items:Iterable)->Iterator: # work(item), in the orde
             if torch: torch.set_num_threads(threads)
 
 # %% ../nbs/10_score.ipynb #8e09576e
-def _name(item): return os.fsdecode(item) if isinstance(item, (str, os.PathLike)) else ""
+def _name(item): return str(os.fsdecode(item)) if isinstance(item, (str, os.PathLike)) else "" # of a Named, the text alone
 
 def _taken(item): # an open file is read before the threads start on it: they would move its place under one another
-    if not isinstance(item, Readable): return item
+    if isinstance(item, Named) or not isinstance(item, Readable): return item
     try: return file_bytes(item)
     except AttiqaError as error: return error
 
