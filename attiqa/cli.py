@@ -22,10 +22,10 @@ if TYPE_CHECKING: from attiqa.score import Score, Scorer # takes seconds
 __all__ = ['OWN', 'NUMBERS', 'CSV', 'JSON', 'TABLE', 'DASH', 'app', 'HELP', 'EVERYTHING', 'MARKED', 'REPORT', 'EXPORT', 'PROPOSE',
            'RANK', 'ENHANCE', 'REPRODUCE', 'UsageError', 'expand', 'source_of', 'paths_of_input', 'printable', 'Format',
            'values', 'csv_record', 'json_record', 'table_record', 'write_records', 'check_target', 'check_targets',
-           'opened', 'write_parquet_table', 'Outputs', 'write_files', 'score_words', 'root', 'say', 'score_command',
-           'spot', 'map_place', 'shared_spots', 'map_writer', 'report_command', 'export_command', 'relabel_command',
-           'read_words', 'propose_command', 'rank_command', 'enhance_command', 'reproduce_command', 'verify_command',
-           'main']
+           'opened', 'write_parquet_table', 'Outputs', 'write_files', 'score_words', 'score_shards', 'root', 'say',
+           'score_command', 'spot', 'map_place', 'shared_spots', 'map_writer', 'report_command', 'export_command',
+           'relabel_command', 'read_words', 'propose_command', 'rank_command', 'enhance_command', 'reproduce_command',
+           'verify_command', 'main']
 
 # %% ../nbs/10a_cli.ipynb #df5279ca
 OWN = "is written by attiqa, see {}; --all takes it"
@@ -56,14 +56,14 @@ def expand(given:str, # a word of the command line
 def source_of(word:str # of the command line
              ): # the pictures' Named iterator; None for what `expand` is for
     "A source of the stages, opened; AttiqaError where it is none that can be read."
-    from attiqa.sources import ROWS, TABLES, Folder, Named, is_remote, named_pictures, open_store, saved_rows
+    from attiqa.sources import ROW_FILES, TABLES, Folder, Named, is_remote, named_pictures, open_store, saved_rows
     place = saved_rows(os.path.expanduser(word))
     if place.endswith(".txt") and os.path.isfile(place):
         base, lines = Folder(Path(place).absolute().parent), Path(place)
         def listed():
             with open(lines, encoding="utf-8") as file: yield from (Named(key, base.file(key)) for line in file if (key := line.strip()))
         return listed
-    known = place.endswith((".tar", *TABLES, *ROWS)) and (os.path.isfile(place) or is_remote(place) or glob.has_magic(place))
+    known = place.endswith((".tar", *TABLES, *ROW_FILES)) and (os.path.isfile(place) or is_remote(place) or glob.has_magic(place))
     if not known or not is_remote(place) and not os.path.isfile(place) and not glob.glob(place): return None
     store = open_store(place)
     return lambda: named_pictures(store)
@@ -247,6 +247,16 @@ def score_words(words:list[str], # of the command line: files, folders, patterns
         raise
     return rejected
 
+# %% ../nbs/10a_cli.ipynb #7a975f99
+def score_shards(source:str, out:str, model:str, device:str|None, shard:int, workers:int, engine:str # see `scale.score_source`
+                )->int: # exit code
+    "Score a source into a folder of shards."
+    from attiqa.scale import score_source
+    from attiqa.score import Scorer
+    rejected, done = score_source(source, out, Scorer(model, device), shard, workers, engine, not sys.stderr.isatty())
+    say(f"{done.images:,} images scored now, {rejected:,} rejected in all; {out}/scores holds the shards, {out}/rejects.parquet the reasons")
+    return int(bool(rejected))
+
 # %% ../nbs/10a_cli.ipynb #8bda0582
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -275,6 +285,7 @@ Examples:
   attiqa score a.jpg --map maps              where in the picture, as maps/a.jpg.map.png
   attiqa score a.jpg --model runs/mine/finetuned/clive/model.safetensors
   attiqa score holiday --model scorer.onnx   what attiqa export wrote
+  attiqa score 'shards/*.tar' --out scores --engine ray  millions of pictures, on a cluster; run again to continue
 
 In a folder pictures are told by what is in them. What is left out is counted and said: files that are no pictures, and, without
 --all, hidden ones, thumbnails and bins that systems leave behind, and folders of maps or rankings that attiqa wrote.
@@ -296,14 +307,23 @@ def score_command(paths:Annotated[list[str], typer.Argument(metavar="PATH...", h
                   maps:Annotated[str|None, typer.Option("--map", metavar="FOLDER", help="Write a sheet of quality maps for each image there.")]=None,
                   everything:EVERYTHING=False,
                   null:Annotated[bool, typer.Option("--null", help="Paths on standard input end in a zero byte.")]=False,
+                  out:Annotated[str|None, typer.Option("--out", metavar="FOLDER", help="Score one source into shards of Parquet there; run again to continue.")]=None,
+                  shard:Annotated[int, typer.Option(min=1, help="Images in a shard, with --out.")]=1000,
+                  workers:Annotated[int, typer.Option(help="Processes, with --out; -1 is one a core.")]=-1,
+                  engine:Annotated[str, typer.Option(help="local, or ray for a cluster, with --out.")]="local",
+                  device:Annotated[str|None, typer.Option(help="torch's name, such as cuda.  [default: a GPU where there is one]")]=None,
                   model:Annotated[str, typer.Option(metavar="PATH", help="A scorer's safetensors or ONNX file.")]="attiqa-mini"):
+    if out is not None:
+        if any(option is not None for option in (csv_file, json_file, parquet_file, maps)) or resume or everything or len(paths) != 1:
+            raise AttiqaError("--out wants one source, and no other output or --all; it resumes by itself")
+        raise typer.Exit(score_shards(paths[0], out, model, device, shard, workers, engine))
     outputs = Outputs(csv_file, json_file, parquet_file)
     outputs.check()
     if null and "-" not in paths: raise AttiqaError("--null wants '-', paths from standard input")
     if maps is not None and any(word == "-" or source_of(word) for word in paths): raise AttiqaError("--map wants files or folders")
     if resume and not outputs.files(): raise AttiqaError("--resume wants the file to go on with: --csv, --json or --parquet FILE")
     from attiqa.score import MINI, Scorer
-    scorer = Scorer(model)
+    scorer = Scorer(model, device)
     if model != MINI: say(scorer.describe())
     pictures = (file for word in paths for file, _ in expand(word, everything))
     raise typer.Exit(int(bool(score_words(paths, outputs, scorer, resume, map_writer(scorer, maps, pictures), everything, null))))

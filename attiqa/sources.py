@@ -16,7 +16,7 @@ from .core import AttiqaError, atomic, stable_seed
 
 # %% auto #0
 __all__ = ['CAMERA', 'EXTENSIONS', 'HEAD', 'SIGNS', 'PAPERS', 'KINDS', 'LEFTOVERS', 'MARK', 'MARK_TEXT', 'HIDDEN', 'LEFT', 'OURS',
-           'NONE', 'AGAIN', 'GONE', 'COLUMNS', 'IMAGES', 'NAMES', 'TABLES', 'ROWS', 'is_picture', 'kind_of',
+           'NONE', 'AGAIN', 'GONE', 'COLUMNS', 'IMAGES', 'NAMES', 'TABLES', 'ROW_FILES', 'is_picture', 'kind_of',
            'is_output', 'ordered_names', 'walk_folder', 'Folder', 'left_line', 'is_kept', 'mark_output', 'is_remote',
            'fetch', 'check_protocol', 'expand_pattern', 'Tars', 'Table', 'open_table', 'saved_rows', 'Rows',
            'open_rows', 'open_store', 'Named', 'named_pictures', 'Shard', 'shards_of']
@@ -409,14 +409,14 @@ def open_rows(pattern:str)->Rows|None: # None where the files hold no pictures b
         raise AttiqaError(f"{pattern}: has no column of image bytes ({' or '.join(IMAGES)}), but {', '.join(schema.names)}")
 
 # %% ../nbs/00f_sources.ipynb #0a284bc3
-TABLES, ROWS = (".csv", ".parquet"), (".parquet", ".arrow")
+TABLES, ROW_FILES = (".csv", ".parquet"), (".parquet", ".arrow")
 
 def open_store(name:str|Path)->Folder|Tars|Table|Rows:
     "The store that a name stands for: a folder, a pattern of tars, a table, rows with bytes; AttiqaError where there is none."
     name = saved_rows(os.path.expanduser(str(name)))
-    if name.endswith((".tar", *TABLES, *ROWS)) and not os.path.isdir(name): check_protocol(name)
+    if name.endswith((".tar", *TABLES, *ROW_FILES)) and not os.path.isdir(name): check_protocol(name)
     if name.endswith(".tar") and not os.path.isdir(name): return _filled(Tars(name), name, "no such tar")
-    if name.endswith(ROWS) and not os.path.isdir(name) and (rows := open_rows(name)): return _filled(rows, name, "holds no rows")
+    if name.endswith(ROW_FILES) and not os.path.isdir(name) and (rows := open_rows(name)): return _filled(rows, name, "holds no rows")
     if name.endswith(TABLES) and not os.path.isdir(name): return _filled(open_table(name), name, "names no images")
     if is_remote(name): raise AttiqaError(f"{name}: give a pattern of tars (.tar) or a table (.csv, .parquet); a remote folder is not walked")
     if not os.path.isdir(name): raise AttiqaError(f"{name}: no such folder of images; give a folder, a list (.txt), a table (.csv, .parquet), tars ('{name}/*.tar'), or 'embedded'")
