@@ -20,12 +20,12 @@ if TYPE_CHECKING: from attiqa.score import Score, Scorer # takes seconds
 
 # %% auto #0
 __all__ = ['OWN', 'NUMBERS', 'CSV', 'JSON', 'TABLE', 'DASH', 'app', 'HELP', 'EVERYTHING', 'MARKED', 'REPORT', 'EXPORT', 'PROPOSE',
-           'RANK', 'ENHANCE', 'REPRODUCE', 'UsageError', 'expand', 'printable', 'Format', 'values', 'csv_record',
-           'json_record', 'table_record', 'write_records', 'check_target', 'check_targets', 'opened',
-           'write_parquet_table', 'Outputs', 'write_files', 'score_words', 'root', 'say', 'score_command', 'spot',
-           'map_place', 'shared_spots', 'map_writer', 'report_command', 'export_command', 'relabel_command',
-           'read_words', 'propose_command', 'rank_command', 'enhance_command', 'reproduce_command', 'verify_command',
-           'main']
+           'RANK', 'ENHANCE', 'REPRODUCE', 'UsageError', 'expand', 'source_of', 'paths_of_input', 'printable', 'Format',
+           'values', 'csv_record', 'json_record', 'table_record', 'write_records', 'check_target', 'check_targets',
+           'opened', 'write_parquet_table', 'Outputs', 'write_files', 'score_words', 'score_shards', 'root', 'say',
+           'score_command', 'spot', 'map_place', 'shared_spots', 'map_writer', 'report_command', 'export_command',
+           'relabel_command', 'read_words', 'propose_command', 'rank_command', 'enhance_command', 'reproduce_command',
+           'verify_command', 'main']
 
 # %% ../nbs/10a_cli.ipynb #df5279ca
 OWN = "is written by attiqa, see {}; --all takes it"
@@ -51,6 +51,32 @@ def expand(given:str, # a word of the command line
     if first is not None: yield from ((file, "") for file in chain([first], files))
     elif kept: yield given, "is a folder without images"
     else: yield given, OWN.format(_own(found[0])) if found else "is a pattern that matches no file"
+
+# %% ../nbs/10a_cli.ipynb #85c5f872
+def source_of(word:str # of the command line
+             ): # the pictures' Named iterator; None for what `expand` is for
+    "A source of the stages, opened; AttiqaError where it is none that can be read."
+    from attiqa.sources import ROW_FILES, TABLES, Folder, Named, is_remote, named_pictures, open_store, saved_rows
+    place = saved_rows(os.path.expanduser(word))
+    if place.endswith(".txt") and os.path.isfile(place):
+        base, lines = Folder(Path(place).absolute().parent), Path(place)
+        def listed():
+            with open(lines, encoding="utf-8") as file: yield from (Named(key, base.file(key)) for line in file if (key := line.strip()))
+        return listed
+    known = place.endswith((".tar", *TABLES, *ROW_FILES)) and (os.path.isfile(place) or is_remote(place) or glob.has_magic(place))
+    if not known or not is_remote(place) and not os.path.isfile(place) and not glob.glob(place): return None
+    store = open_store(place)
+    return lambda: named_pictures(store)
+
+def paths_of_input(file, # binary
+                   null:bool=False # paths end in a zero byte, as `find -print0` writes them, not in a new line
+                  )->Iterator[str]: # as they come
+    "Paths that another program writes."
+    end, rest = b"\0" if null else b"\n", b""
+    while block := file.read1(1 << 16):
+        *whole, rest = (rest + block).split(end)
+        yield from (os.fsdecode(path) for path in whole if path)
+    if rest: yield os.fsdecode(rest)
 
 # %% ../nbs/10a_cli.ipynb #8556036a
 def printable(text:str)->str: # one line, no control characters
@@ -186,25 +212,31 @@ def score_words(words:list[str], # of the command line: files, folders, patterns
                 outputs:Outputs, scorer, # a Scorer
                 resume:bool=False, # go on with the journal
                 also:Callable|None=None, # see `Scorer.try_score`
-                everything:bool=False # see `walk_folder`
+                everything:bool=False, # see `walk_folder`
+                null:bool=False # see `paths_of_input`
                )->int: # how many could not be scored
     "Score everything that the words stand for, and write it."
     from attiqa.core import file_hash
     from attiqa.journal import journaled
     from attiqa.sources import left_line
     reasons, rejected, form, journal, left = {}, 0, outputs.shown(), outputs.journal(), Counter()
+    sources = {word: source_of(word) for word in words if word != "-"}
+    def found(word):
+        if word == "-": return ((file, "") for file in paths_of_input(sys.stdin.buffer, null))
+        return ((file, "") for file in sources[word]()) if sources[word] else expand(word, everything, left)
     def listed():
         left.clear()
-        for file, reason in chain.from_iterable(expand(word, everything, left) for word in words):
+        for file, reason in chain.from_iterable(map(found, words)):
             if reason: reasons[file] = reason
             yield file
     def scored(files): return (replace(s, error=reasons.get(s.path, s.error)) for s in scorer.stream(files, also))
     watched = sys.stderr.isatty() and not (form and sys.stdout.isatty())
+    counted = watched and not any(word == "-" or sources[word] for word in words) # a source is read once
     made_by = dict(version=__version__, model=file_hash(scorer.path))
     outputs.make_journal()
     scores = journaled(journal, listed(), scored, made_by, resume) if journal else scored(listed())
     try:
-        with opened("-") as write, tqdm(total=sum(1 for _ in listed()) if watched else None, unit="image", disable=not watched, leave=False) as bar:
+        with opened("-") as write, tqdm(total=sum(1 for _ in listed()) if counted else None, unit="image", disable=not watched, leave=False) as bar:
             for score in write_records(scores, *([(form, write)] if form else [])):
                 bar.update()
                 if score.error: rejected += 1; bar.clear(); say(f"{score.path}: {score.error}")
@@ -214,6 +246,16 @@ def score_words(words:list[str], # of the command line: files, folders, patterns
         if journal: say(f"what was scored is in {journal.name}; --resume goes on from there")
         raise
     return rejected
+
+# %% ../nbs/10a_cli.ipynb #7a975f99
+def score_shards(source:str, out:str, model:str, device:str|None, shard:int, workers:int, engine:str # see `scale.score_source`
+                )->int: # exit code
+    "Score a source into a folder of shards."
+    from attiqa.scale import score_source
+    from attiqa.score import Scorer
+    rejected, done = score_source(source, out, Scorer(model, device), shard, workers, engine, not sys.stderr.isatty())
+    say(f"{done.images:,} images scored now, {rejected:,} rejected in all; {out}/scores holds the shards, {out}/rejects.parquet the reasons")
+    return int(bool(rejected))
 
 # %% ../nbs/10a_cli.ipynb #8bda0582
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -238,9 +280,12 @@ Examples:
   attiqa score holiday --csv scores.csv      a file, written when all is scored
   attiqa score holiday --csv scores.csv --resume     go on where that was stopped
   attiqa score *.jpg --json - | jq .         standard output
+  attiqa score list.txt photos.parquet 'shards/*.tar'    a list; a table of paths or of bytes; tars
+  find . -name '*.jpg' -print0 | attiqa score --null -   paths from standard input
   attiqa score a.jpg --map maps              where in the picture, as maps/a.jpg.map.png
   attiqa score a.jpg --model runs/mine/finetuned/clive/model.safetensors
-  attiqa score holiday --model scorer.onnx   what attiqa export wrote; the fastest on a CPU
+  attiqa score holiday --model scorer.onnx   what attiqa export wrote
+  attiqa score 'shards/*.tar' --out scores --engine ray  millions of pictures, on a cluster; run again to continue
 
 In a folder pictures are told by what is in them. What is left out is counted and said: files that are no pictures, and, without
 --all, hidden ones, thumbnails and bins that systems leave behind, and folders of maps or rankings that attiqa wrote.
@@ -254,22 +299,34 @@ def say(message:object): print(f"attiqa: {printable(str(message))}", file=sys.st
 EVERYTHING = Annotated[bool, typer.Option("--all", help="Of a folder take also what is hidden, thumbnails and bins of systems, and outputs of attiqa.")]
 
 @app.command("score", help=HELP)
-def score_command(paths:Annotated[list[str], typer.Argument(metavar="PATH...", help="Image files, folders, patterns.")],
+def score_command(paths:Annotated[list[str], typer.Argument(metavar="PATH...", help="Image files, folders, patterns; lists, tables, tars; '-' for paths from standard input.")],
                   csv_file:Annotated[str|None, typer.Option("--csv", metavar="FILE", help=f"Write CSV; {DASH}.")]=None,
                   json_file:Annotated[str|None, typer.Option("--json", metavar="FILE", help=f"Write JSON; {DASH}.")]=None,
                   parquet_file:Annotated[str|None, typer.Option("--parquet", metavar="FILE", help="Write Parquet.")]=None,
                   resume:Annotated[bool, typer.Option("--resume", help="Go on where a stopped run that wrote the same file had come.")]=False,
                   maps:Annotated[str|None, typer.Option("--map", metavar="FOLDER", help="Write a sheet of quality maps for each image there.")]=None,
                   everything:EVERYTHING=False,
+                  null:Annotated[bool, typer.Option("--null", help="Paths on standard input end in a zero byte.")]=False,
+                  out:Annotated[str|None, typer.Option("--out", metavar="FOLDER", help="Score one source into shards of Parquet there; run again to continue.")]=None,
+                  shard:Annotated[int, typer.Option(min=1, help="Images in a shard, with --out.")]=1000,
+                  workers:Annotated[int, typer.Option(help="Processes, with --out; -1 is one a core.")]=-1,
+                  engine:Annotated[str, typer.Option(help="local, or ray for a cluster, with --out.")]="local",
+                  device:Annotated[str|None, typer.Option(help="torch's name, such as cuda.  [default: a GPU where there is one]")]=None,
                   model:Annotated[str, typer.Option(metavar="PATH", help="A scorer's safetensors or ONNX file.")]="attiqa-mini"):
+    if out is not None:
+        if any(option is not None for option in (csv_file, json_file, parquet_file, maps)) or resume or everything or len(paths) != 1:
+            raise AttiqaError("--out wants one source, and no other output or --all; it resumes by itself")
+        raise typer.Exit(score_shards(paths[0], out, model, device, shard, workers, engine))
     outputs = Outputs(csv_file, json_file, parquet_file)
     outputs.check()
+    if null and "-" not in paths: raise AttiqaError("--null wants '-', paths from standard input")
+    if maps is not None and any(word == "-" or source_of(word) for word in paths): raise AttiqaError("--map wants files or folders")
     if resume and not outputs.files(): raise AttiqaError("--resume wants the file to go on with: --csv, --json or --parquet FILE")
     from attiqa.score import MINI, Scorer
-    scorer = Scorer(model)
+    scorer = Scorer(model, device)
     if model != MINI: say(scorer.describe())
     pictures = (file for word in paths for file, _ in expand(word, everything))
-    raise typer.Exit(int(bool(score_words(paths, outputs, scorer, resume, map_writer(scorer, maps, pictures), everything))))
+    raise typer.Exit(int(bool(score_words(paths, outputs, scorer, resume, map_writer(scorer, maps, pictures), everything, null))))
 
 # %% ../nbs/10a_cli.ipynb #afdf238e
 MARKED = re.compile(r"~[0-9a-f]{16}$", re.I) # ends a name that carries a digest
@@ -308,9 +365,8 @@ def map_writer(scorer:Scorer, folder:str|None, # of the maps; None for none
     if folder is None: return None
     if Path(folder).exists() and not Path(folder).is_dir(): raise AttiqaError(f"--map {printable(folder)}: is not a folder")
     from attiqa.maps import map_sheet
-    from attiqa.score import OnnxNet
     from attiqa.sources import mark_output
-    if isinstance(scorer.net, OnnxNet): raise AttiqaError("--map wants the safetensors file; an exported scorer gives no maps")
+    if scorer.exported: raise AttiqaError("--map wants the safetensors file; an exported scorer gives no maps")
     mark_output(folder)
     shared = shared_spots(folder, paths)
     def write(pixels, score):

@@ -71,7 +71,7 @@ def export_torch(scorer:Scorer, path:str|Path # ends in .pt2
         return _checked(path, torch.export.load(part).module(), scorer)
 
 # %% ../nbs/10d_export.ipynb #e5b311ea
-NEEDED = ("onnx", "onnxscript", "onnxruntime") # what the extra `onnx` installs
+NEEDED = ("onnxscript",) # what the extra `onnx` installs
 
 def open_onnx(path:str|Path, # an exported scorer
               threads:int=0 # 0 for one a core

@@ -12,12 +12,14 @@ from functools import cache, lru_cache, partial
 from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
-import numpy as np, torch
+from typing import TYPE_CHECKING
+import numpy as np
 from fastcore.basics import patch
 from PIL import Image, ImageCms, UnidentifiedImageError
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from .core import AttiqaError, atomic, generator
 from .sources import CAMERA, EXTENSIONS, HEAD, PAPERS, SIGNS, Folder, Shard, Tars, kind_of, open_store, shards_of, walk_folder # noqa: F401 - the extensions belong to images
+if TYPE_CHECKING: import torch # takes a second, and a picture needs none of it
 
 # %% auto #0
 __all__ = ['MAX_PIXELS', 'DECODERS', 'EXTRA', 'OPENED', 'TGA_NAMES', 'TGA_END', 'OPENERS', 'DNG_VERSION', 'SUBFILE',
@@ -336,6 +338,7 @@ def open_image(file, # path, bytes or binary file
 def to_tensor(image:Image.Image # RGB
              )->torch.Tensor: # (3, H, W) in [0, 1]
     "Pixels as a float tensor."
+    import torch
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).float().div_(255)
 
 # %% ../nbs/00a_images.ipynb #415e60ba

@@ -164,6 +164,9 @@ class Labeller:
     precision: str = "float32" # or 'bfloat16'
     chance: float = .5 # that a variant worsens an attribute
     mechanisms: str = "attributes" # that variants are drawn from, in RECIPES
+    kind = "pseudolabels" # of file that finishes a shard, in KINDS
+    @property
+    def device(self): return self.vlm.device
 
     def __post_init__(self):
         if self.mechanisms not in RECIPES: raise AttiqaError(f"no mechanisms {self.mechanisms!r}; there are {', '.join(RECIPES)}")
@@ -341,9 +344,11 @@ def embed_here(labeller:Labeller, chunks:Iterable[Chunk])->Iterator[Result]:
         if chunk.last: yield labeller.collect(parts.pop(chunk.shard))
 
 # %% ../nbs/03a_labelling.ipynb #7be661cf
-def local_engine(labeller:Labeller, shards:Iterable[Shard], workers:int)->Iterator[Result]:
+def local_engine(labeller, # a Labeller, or a ShardScorer (10j)
+                 shards:Iterable[Shard], workers:int)->Iterator[Result]:
     "Processes on this machine."
-    if torch.device(labeller.vlm.device).type == "cpu": return spread(labeller, shards, workers)
+    on_cpu = torch.device(labeller.device).type == "cpu"
+    if on_cpu or not hasattr(labeller, "prepare"): return spread(labeller, shards, workers if on_cpu else 0)
     return embed_here(labeller, spread(labeller.prepare, shards, workers, pin=True))
 
 # %% ../nbs/03a_labelling.ipynb #64d97404
@@ -363,13 +368,14 @@ def label_shared(labeller:Shared, shard:Shard)->Result:
     with one_thread(): return next(iter(labeller.fetch()(shard)))
 
 # %% ../nbs/03a_labelling.ipynb #3fe51d9c
-def ray_engine(labeller:Labeller, shards:Iterable[Shard], workers:int # shards under way at most; -1 for two to each CPU or GPU of the cluster
+def ray_engine(labeller, # as `local_engine` takes it
+               shards:Iterable[Shard], workers:int # shards under way at most; -1 for two to each CPU or GPU of the cluster
               )->Iterator[Result]:
     "Tasks on the nodes of a Ray cluster, or on this machine where there is none."
     try: import ray
     except ImportError: raise AttiqaError("engine 'ray' needs Ray: pip install 'attiqa[ray]'") from None
     ray.init(ignore_reinit_error=True, log_to_driver=False)
-    gpus, shared, shards, waiting = float(labeller.vlm.device != "cpu"), Shared(ray.put(labeller)), iter(shards), []
+    gpus, shared, shards, waiting = float(labeller.device != "cpu"), Shared(ray.put(labeller)), iter(shards), []
     label = ray.remote(num_cpus=1, num_gpus=gpus, max_calls=0, max_retries=5, scheduling_strategy="SPREAD")(label_shared)
     room = lambda: workers if workers > 0 else 2*max(1, int(ray.cluster_resources().get("GPU" if gpus else "CPU", 1)))
     while waiting := waiting + [label.remote(shared, shard) for shard in islice(shards, max(0, room() - len(waiting)))]:
@@ -380,7 +386,7 @@ def ray_engine(labeller:Labeller, shards:Iterable[Shard], workers:int # shards u
 ENGINES = dict(local=local_engine, ray=ray_engine)
 
 # %% ../nbs/03a_labelling.ipynb #ed00cd7b
-KINDS = ("rejects", "embeddings", "pseudolabels") # folders of a run, in the order in which a shard's files are written
+KINDS = ("rejects", "embeddings", "pseudolabels", "scores") # folders of a run, in the order in which a shard's files are written
 
 def sweep(place:Path):
     "Remove what a killed process had begun to write."
@@ -488,7 +494,8 @@ class Progress:
 
 # %% ../nbs/03a_labelling.ipynb #a2f48e72
 def label_shards(place:Path, # run directory
-                 labeller:Labeller, size:int, # images a shard
+                 labeller, # as `local_engine` takes it
+                 size:int, # images a shard
                  workers:int=-1, # as the engine takes it
                  engine:str="local", # a name in ENGINES
                  quiet:bool=False # show no progress
@@ -496,7 +503,7 @@ def label_shards(place:Path, # run directory
     "Label whatever is not finished and write it."
     if engine not in ENGINES: raise AttiqaError(f"no engine {engine!r}; there are {', '.join(ENGINES)}")
     sweep(place)
-    finished = {path.stem for path in (place/"pseudolabels").glob("part-*.parquet")}
+    finished = {path.stem for path in (place/labeller.kind).glob("part-*.parquet")}
     pending = Pending(labeller.source.shards(size), finished)
     progress = Progress(len(finished), lambda: sum(1 for _ in labeller.source.shards(size)), quiet)
     with contextlib.closing(ENGINES[engine](labeller, pending, workers)) as results:

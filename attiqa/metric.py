@@ -14,7 +14,8 @@ from torch.nn import functional as F
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 from .core import ATTRIBUTES, AttiqaError, file_hash
-from .score import MAX_SCORED_PIXELS, MIN_SIDE, MINI, UNDER_WAY, OnnxNet, Scorer, packed, read_pixels, several, unpacked
+from .network import OnnxNet, packed, unpacked
+from .score import MAX_SCORED_PIXELS, MIN_SIDE, MINI, UNDER_WAY, Scorer, read_pixels, several
 
 # %% auto #0
 __all__ = ['COLUMNS', 'Networks', 'Guest', 'six_scores', 'floats', 'ScoreNet', 'shrink', 'exact_sum', 'the_same', 'ATTIQA',

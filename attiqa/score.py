@@ -4,30 +4,31 @@
 
 # %% ../nbs/10_score.ipynb #6c6a84df
 from __future__ import annotations
-import copy, io, json, math, os, re, sys, types, warnings
+import io, json, math, os, re, sys, types
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, fields
 from functools import cache, lru_cache, partial
+from importlib import metadata
 from pathlib import Path
 from threading import Condition, Lock
-from typing import Protocol, runtime_checkable
-import numpy as np, torch
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+import numpy as np
 from fastcore.basics import patch
 from PIL import Image
-from torch import nn
 from .core import ATTRIBUTES, WEIGHTS, AttiqaError, cores
-from .images import MAX_PIXELS, find_images, open_image, to_image, to_rgb, to_tensor
-from .maps import local_scores
-from .model import AttributeNet, folded, load_model
+from .engine import card_in, engine_of, exported_engine
+from .images import MAX_PIXELS, find_images, open_image, to_image, to_rgb
+from .sources import Named
+if TYPE_CHECKING: import torch # takes longer than scoring a hundred photographs, so what needs it imports it
 
 # %% auto #0
 __all__ = ['RECORD_FIELDS', 'MAX_SCORED_PIXELS', 'MIN_SIDE', 'ROUNDING', 'TAKEN', 'READERS', 'MINI', 'FORK_WAIT', 'UNDER_WAY',
-           'READ_AHEAD', 'Score', 'fit', 'check_tensor', 'Readable', 'file_bytes', 'read_pixels', 'several',
-           'quick_model', 'packed', 'unpacked', 'Passes', 'OnnxNet', 'Scorer', 'Frozen', 'frozen', 'in_order', 'score',
-           'to_table']
+           'SIGNS', 'READ_AHEAD', 'Score', 'fit', 'loaded_torch', 'is_tensor', 'check_tensor', 'to_array', 'Readable',
+           'file_bytes', 'read_array', 'read_pixels', 'several', 'single_thread', 'Passes', 'may_have_accelerator',
+           'Scorer', 'in_order', 'score', 'to_table']
 
 # %% ../nbs/10_score.ipynb #13ec4604
 @dataclass(frozen=True)
@@ -62,6 +63,15 @@ def fit(image:Image.Image # RGB
 # %% ../nbs/10_score.ipynb #2b2e76ae
 ROUNDING = 1e-3 # how far outside of [0, 1] a value may lie and is clipped
 
+def loaded_torch()->types.ModuleType|None: # None where nobody has imported it
+    "torch, if this process has it."
+    torch = sys.modules.get("torch")
+    return torch if hasattr(torch, "set_num_threads") and hasattr(torch, "Tensor") else None
+
+def is_tensor(item # anything
+             )->bool:
+    return (torch := loaded_torch()) is not None and isinstance(item, torch.Tensor)
+
 def check_tensor(x:torch.Tensor # what a caller takes for a picture
                 )->torch.Tensor: # (3, H, W) in [0, 1], on the CPU
     "AttiqaError where the shape, the type or the values are not those of a picture."
@@ -69,27 +79,32 @@ def check_tensor(x:torch.Tensor # what a caller takes for a picture
         raise AttiqaError(f"tensor has shape {tuple(x.shape)}; a picture is (3, H, W), several are a list")
     if not x.is_floating_point(): raise AttiqaError(f"tensor is {x.dtype}; a picture is float in [0, 1]: divide by 255")
     x = x.detach().float().cpu()
-    if not torch.isfinite(x).all(): raise AttiqaError("tensor has NaN or infinite values")
+    if not x.isfinite().all(): raise AttiqaError("tensor has NaN or infinite values")
     low, high = (x.min().item(), x.max().item()) if x.numel() else (0, 1)
     if low < -ROUNDING or high > 1 + ROUNDING:
         raise AttiqaError(f"tensor has values from {low:.9g} to {high:.9g}; a picture is in [0, 1]: rescale it, or clip it with x.clamp(0, 1)")
     return x if 0 <= low and high <= 1 else x.clamp(0, 1)
 
 # %% ../nbs/10_score.ipynb #ed5c69a7
+def to_array(image:Image.Image # RGB
+            )->np.ndarray: # (3, H, W) in [0, 1], float32
+    "Pixels as floats."
+    return np.divide(np.asarray(image).transpose(2, 0, 1), 255, dtype=np.float32, order="C")
+
 def _pixels_of_tensor(x):
     x = check_tensor(x)
     small = MIN_SIDE <= min(x.shape[1:]) and x[0].numel() <= MAX_SCORED_PIXELS
-    return x if small else to_tensor(fit(to_image(x)))
+    return x.numpy() if small else to_array(fit(to_image(x)))
 
 def _pixels_of_array(array):
     if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
         raise AttiqaError(f"array is {array.dtype} of shape {array.shape}; a picture is uint8 of shape (H, W, 3)")
-    return to_tensor(fit(Image.fromarray(array)))
+    return to_array(fit(Image.fromarray(array)))
 
 def _pixels_of_image(image):
     if image.width*image.height > MAX_PIXELS:
         raise AttiqaError(f"has {image.width}x{image.height} pixels, more than the limit of {MAX_PIXELS:,}")
-    try: return to_tensor(fit(to_rgb(image)))
+    try: return to_array(fit(to_rgb(image)))
     except AttiqaError: raise
     except Exception as error: raise AttiqaError(f"is not a readable image ({str(error) or type(error).__name__})") from None
 
@@ -102,7 +117,7 @@ def _other_text(text): # what a text is, if not a path
 def _pixels_of_file(file):
     if isinstance(file, str) and not os.path.lexists(file) and (kind := _other_text(file)):
         raise AttiqaError(f"{kind} is not a picture; give {TAKEN}")
-    try: return to_tensor(fit(open_image(file)))
+    try: return to_array(fit(open_image(file)))
     except OSError as error: raise AttiqaError(f"cannot be read ({error.strerror})") from None
 
 # %% ../nbs/10_score.ipynb #7c53f478
@@ -129,54 +144,41 @@ def _pixels_of_path(path): return _pixels_of_file(Path(os.fsdecode(path)))
 # %% ../nbs/10_score.ipynb #ea86f31d
 TAKEN = "a path, a file's bytes, an open binary file, a PIL image, a tensor (3, H, W) in [0, 1] or an array (H, W, 3) of uint8"
 READERS = {str: _pixels_of_file, os.PathLike: _pixels_of_path, bytes: _pixels_of_file, bytearray: _pixels_of_buffer,
-           memoryview: _pixels_of_buffer, Image.Image: _pixels_of_image, torch.Tensor: _pixels_of_tensor,
-           np.ndarray: _pixels_of_array, Readable: _pixels_of_stream} # what counts as one picture
+           memoryview: _pixels_of_buffer, Image.Image: _pixels_of_image, np.ndarray: _pixels_of_array, Readable: _pixels_of_stream} # what counts as one picture, beside tensors
 
 def _no_picture(item): return AttiqaError(f"{type(item).__name__} is not a picture; give {TAKEN}")
 
-def read_pixels(item # one of TAKEN
-               )->torch.Tensor: # (3, H, W) in [0, 1], as the network sees it
+def read_array(item # one of TAKEN
+              )->np.ndarray: # (3, H, W) in [0, 1], float32, as the network sees it
     "Pixels of one picture; AttiqaError with the reason where it is none."
+    if is_tensor(item): return _pixels_of_tensor(item)
+    if isinstance(item, Named): item = item.read()
     for kind, reader in READERS.items():
         if isinstance(item, kind): return reader(item)
     raise _no_picture(item)
 
+def read_pixels(item # see `read_array`
+               )->torch.Tensor: # the same
+    "The same pixels for torch."
+    import torch
+    return torch.from_numpy(read_array(item))
+
 def several(images # what a caller passes
            )->bool: # False for one picture
     "Is this an iterable of pictures? AttiqaError for what is iterated by its labels (a mapping, a table) and for what cannot be iterated."
-    if isinstance(images, tuple(READERS)): return False
+    if is_tensor(images) or isinstance(images, tuple(READERS)): return False
     if isinstance(images, Mapping) or hasattr(images, "columns") or not isinstance(images, Iterable): raise _no_picture(images)
     return True
 
 # %% ../nbs/10_score.ipynb #dd35a6f3
 MINI = "attiqa-mini" # the scorer that the package ships
 
-# %% ../nbs/10_score.ipynb #cb9523db
-def quick_model(path:str|Path)->nn.Module: # an AttributeNet in evaluation mode
-    "A model as it is used: batch normalizations folded, no gradients for its weights."
-    net = load_model(path).requires_grad_(False)
-    net.backbone = folded(net.backbone)
-    return net
-
-# %% ../nbs/10_score.ipynb #e1b9faa4
-def _tables(net): # the tables that hold its parameters and buffers
-    for part in net.modules(): yield from (part._parameters, part._buffers)
-
-def packed(net:nn.Module)->nn.Module: # a copy to be pickled, of no other use
-    "A network with arrays for tensors."
-    net = copy.deepcopy(net).cpu()
-    for table in _tables(net): table.update({name: value.detach().numpy() for name, value in table.items() if value is not None})
-    return net
-
-def unpacked(net:nn.Module # from `packed`; changed in place
-            )->nn.Module:
-    "The network again, on the CPU."
-    for table in _tables(net): table.update({name: torch.tensor(value) for name, value in table.items() if value is not None})
-    for part in net.modules(): part._parameters.update({name: nn.Parameter(value, False) for name, value in part._parameters.items() if value is not None})
-    return net.to(memory_format=torch.channels_last)
-
 # %% ../nbs/10_score.ipynb #38257a1a
 FORK_WAIT = 20. # seconds; a computation takes less than one
+
+def single_thread():
+    "torch, where it is loaded, on one thread."
+    if (torch := loaded_torch()) and torch.get_num_threads() > 1: torch.set_num_threads(1)
 
 class Passes:
     "The computations under way in this process, as a context manager; a fork waits for them."
@@ -187,7 +189,7 @@ class Passes:
 
     def __enter__(self):
         if not self.whole: raise AttiqaError("this process was forked while a picture was being scored; start it with multiprocessing's 'spawn'")
-        if self.forked and torch.get_num_threads() > 1: torch.set_num_threads(1)
+        if self.forked: single_thread()
         with self.change: self.count += 1
 
     def __exit__(self, *_):
@@ -201,7 +203,7 @@ class Passes:
     def release(self): self.change.release() # after it, in the parent
     def renew(self): # in the child
         self.count, self.change, self.whole = 0, Condition(), self.whole and self.idle
-        torch.set_num_threads(1) # for reading a picture too, and for the caller's own tensors: the other threads are gone
+        single_thread() # for the caller's own tensors too: the other threads are gone
 
 UNDER_WAY = Passes()
 
@@ -209,79 +211,95 @@ UNDER_WAY = Passes()
 def _watch_forks():
     if hasattr(os, "register_at_fork"): os.register_at_fork(before=UNDER_WAY.hold, after_in_parent=UNDER_WAY.release, after_in_child=UNDER_WAY.renew)
 
-# %% ../nbs/10_score.ipynb #fa125832
-class OnnxNet(nn.Module):
-    "An exported scorer in the place of an AttributeNet, on the CPU; it has scores only."
-    def __init__(self, path:Path):
-        super().__init__()
-        if not path.is_file(): raise AttiqaError(f"{path}: no such model file")
-        try: import onnxruntime # noqa: F401 - asked for here, where the path is known
-        except ImportError: raise AttiqaError(f"{path}: reading ONNX wants onnxruntime: pip install 'attiqa[onnx]'") from None
-        self.file = path.read_bytes()
-        try:
-            self._open()
-            self.card = json.loads(self.session.get_modelmeta().custom_metadata_map["attiqa"])
-        except Exception as error: raise AttiqaError(f"{path}: not a scorer that `attiqa export --onnx` wrote ({' '.join(str(error).split())[:80]})") from None
+# %% ../nbs/10_score.ipynb #d6253aa1
+SIGNS = ("/dev/nvidiactl", "/dev/nvmap", "/dev/kfd", "/dev/dxg", "C:/Windows/System32/nvcuda.dll") # that drivers of GPUs leave
 
-    def _open(self):
-        import onnxruntime
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1 # every core has a picture of its own
-        self.session = onnxruntime.InferenceSession(self.file, options, providers=["CPUExecutionProvider"])
+def may_have_accelerator()->bool:
+    "Could torch find a device other than the CPU here?"
+    version = metadata.version("torch")
+    if sys.platform == "darwin" or "+xpu" in version: return True
+    return "+cpu" not in version and any(map(os.path.exists, SIGNS))
 
-    def __getstate__(self): return {name: value for name, value in self.__dict__.items() if name != "session"}
-    def __setstate__(self, state): super().__setstate__(state); self._open()
-
-    def scores(self, x): # as `AttributeNet.scores`
-        found = torch.from_numpy(self.session.run(["scores"], {"images": x.detach().float().contiguous().numpy()})[0])
-        return found[:, 1:], found[:, 0]
+def _place(device): # torch's name of where to compute
+    if device is None and not may_have_accelerator() or str(device) == "cpu": return "cpu"
+    from attiqa import network
+    return network.accelerator() if device is None else network.checked_device(device)
 
 # %% ../nbs/10_score.ipynb #ac75c83a
-def _device(name, net): # where the network goes
-    if isinstance(net, OnnxNet): return torch.device(name or "cpu")
-    return torch.device(name or (torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"))
-
 class Scorer:
     "A model that scores pictures; make it once, call it often, from any thread or process."
     def __init__(self, model:str|Path=MINI, # the shipped scorer, a safetensors file that stage 04 or 05 wrote, or an .onnx file made of one
                  device:str|torch.device|None=None, # torch's name; None takes the accelerator where there is one
                  half:bool=False): # compute the backbone in 16 bits, which only a GPU does well
         self.path, self.half = WEIGHTS/f"{MINI}.safetensors" if str(model) == MINI else Path(model).expanduser(), half
-        exported = self.path.suffix == ".onnx"
-        with torch.random.fork_rng(devices=[]), torch.device("cpu"): net = OnnxNet(self.path) if exported else quick_model(self.path)
-        try: self.device = _device(device, net)
-        except RuntimeError as error: raise self._unusable(device, error) from None
-        if exported and self.device.type != "cpu": raise AttiqaError(f"{self.path}: an ONNX file is scored on the CPU here")
-        if half and self.device.type == "cpu": raise AttiqaError("half precision wants a GPU; on a CPU it would be slower")
-        self._settle(net)
+        self.exported = self.path.suffix == ".onnx"
+        if not self.path.is_file(): raise AttiqaError(f"{self.path}: no such model file")
+        self.place = "cpu" if self.exported and device is None else _place(device)
+        if self.exported and self.place != "cpu": raise AttiqaError(f"{self.path}: an ONNX file is scored on the CPU here")
+        if half and self.place == "cpu": raise AttiqaError("half precision wants a GPU; on a CPU it would be slower")
+        self.data = self._file() if self.place == "cpu" else b"" # of what an engine may be made
+        self._settle()
 
-    def _settle(self, net): # on the device, with what belongs to this process only
-        try: self.net = net.to(self.device)
-        except (RuntimeError, AssertionError) as error: raise self._unusable(self.device, error) from None
-        self.quick = frozen(self.net) if self.device.type == "cpu" and not isinstance(net, OnnxNet) else self.net
-        self._turn = nullcontext() if self.device.type == "cpu" else Lock() # kernels' settings belong to the process
+    def _file(self):
+        try: return self.path.read_bytes()
+        except OSError as error: raise AttiqaError(f"{self.path}: cannot be read ({error.strerror})") from None
+
+    def _settle(self, net=None): # with what belongs to this process only; net: from elsewhere
+        self.engine, self._net = None, None
+        if self.exported: self.engine, self._card = exported_engine(self.data, self.path)
+        elif self.data and (engine := engine_of(self.data)): self.engine, self._card = engine, card_in(self.data)
+        else: self._settle_torch(net)
+        self._turn = nullcontext() if self.place == "cpu" else Lock() # kernels' settings belong to the process
+        self._loading = Lock()
+        self.quick = self.engine or self.quick
         _watch_forks()
 
-    def _unusable(self, device, error): return AttiqaError(f"device {str(device)!r} cannot be used ({str(error).splitlines()[0][:100]})")
+    def _settle_torch(self, net):
+        from attiqa import network
+        self.data = b""
+        self._net = network.moved(network.quick_model(self.path) if net is None else net, self.place)
+        self._card, self.quick = self._net.card, network.frozen(self._net) if self.place == "cpu" else self._net
 
     def __getstate__(self):
-        return {name: value for name, value in self.__dict__.items() if name not in ("quick", "_turn")} | dict(net=packed(self.net))
+        kept = {name: value for name, value in self.__dict__.items() if name not in ("quick", "engine", "_net", "_turn", "_loading")}
+        if self.data: return kept
+        from attiqa import network
+        return kept | dict(packed=network.packed(self._net))
 
     def __setstate__(self, state):
+        net = state.pop("packed", None)
         self.__dict__.update(state)
-        self._settle(unpacked(self.net))
+        if net is not None:
+            from attiqa import network
+            net = network.unpacked(net)
+        self._settle(net)
 
-    @property
-    def card(self)->dict: # what the model is: data, recipe, figures, limits
-        return self.net.card
+# %% ../nbs/10_score.ipynb #48fac7a9
+@patch(as_prop=True)
+def card(self:Scorer)->dict: # what the model is: data, recipe, figures, limits
+    return self._card
 
-    @contextmanager
-    def exact(self): # around every computation: whatever the caller's context computes in, and wherever this process came from
-        "One turn on the device, in the scorer's own precision."
-        on_gpu = self.device.type == "cuda"
-        if self.device.type != "cpu" and UNDER_WAY.forked: raise AttiqaError(f"a scorer on {self.device.type} cannot be used in a forked process; start it with multiprocessing's 'spawn'")
-        kernels = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False) if on_gpu else nullcontext()
-        with UNDER_WAY, self._turn, kernels, torch.autocast(self.device.type, torch.float16, enabled=self.half): yield
+@patch(as_prop=True)
+def device(self:Scorer)->torch.device:
+    import torch
+    return torch.device(self.place)
+
+@patch(as_prop=True)
+def net(self:Scorer)->torch.nn.Module: # an AttributeNet, or an OnnxNet; made when it is asked for
+    from attiqa import network
+    with self._loading:
+        if self._net is None: self._net = network.OnnxNet(self.engine, self.card) if self.exported else network.network_of(self.data)
+    return self._net
+
+@patch
+@contextmanager
+def exact(self:Scorer): # around every computation: whatever the caller's context computes in, and wherever this process came from
+    "One turn on the device, in the scorer's own precision."
+    if self.place != "cpu" and UNDER_WAY.forked:
+        kind = self.place.partition(":")[0]
+        raise AttiqaError(f"a scorer on {kind} cannot be used in a forked process; start it with multiprocessing's 'spawn'")
+    from attiqa import network
+    with UNDER_WAY, self._turn, network.exact(self.place, self.half): yield
 
 # %% ../nbs/10_score.ipynb #73eba339
 @patch
@@ -293,38 +311,28 @@ def describe(self:Scorer)->str: # one line
     return (f"{name}: quality learned from {whom}, {taught.get('dataset', 'data unknown')}; 0 to 1 stands for "
             f"{taught.get('low', 0):g} to {taught.get('high', 1):g} there; made {taught.get('date', 'on an unknown date')}")
 
-# %% ../nbs/10_score.ipynb #0f14a71f
-class Frozen(nn.Module):
-    "A backbone as one optimized graph, for inference on a CPU."
-    def __init__(self, backbone:nn.Module):
-        super().__init__()
-        self.multiple, self.output_fmt = backbone.multiple, getattr(backbone, "output_fmt", "NCHW")
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")
-            graph = torch.jit.trace(backbone, _example(64, 64), check_trace=False)
-            self.graph = torch.jit.optimize_for_inference(graph)
-    def forward(self, x): return self.graph(x)
-
-def _example(height, width): return torch.rand(1, 3, height, width, dtype=torch.float32, device="cpu", generator=torch.Generator().manual_seed(0))
-
-def frozen(net:AttributeNet # in evaluation mode, on the CPU
-          )->AttributeNet: # shares all weights but the backbone's; the network itself where that cannot be done
-    "The network with its backbone frozen."
-    other = copy.copy(net)
-    try:
-        other._modules = net._modules | dict(backbone=Frozen(net.backbone))
-        with torch.inference_mode(): same = all(torch.allclose(other.pooled(x), net.pooled(x), 1e-3, 1e-4) for x in (_example(64, 64), _example(75, 98)))
-    except Exception: return net # control flow that cannot be traced
-    return other if same else net
-
 # %% ../nbs/10_score.ipynb #21a4c55a
 @patch
-def measure(self:Scorer, pixels:torch.Tensor, # (3, H, W) in [0, 1]
+def ready(self:Scorer, pixels:np.ndarray # (3, H, W) in [0, 1], or such a tensor
+         )->np.ndarray: # (1, 3, H, W), as `quick` takes it: an array, or a tensor on the device
+    "Pixels for the network."
+    if self.engine: return (pixels.detach().cpu().numpy() if is_tensor(pixels) else pixels)[None]
+    import torch
+    return torch.as_tensor(pixels)[None].to(self.device, memory_format=torch.channels_last)
+
+@patch
+def _forward(self:Scorer, x): # from `ready`
+    if self.engine:
+        with UNDER_WAY: return self.quick.scores(x)
+    import torch
+    with self.exact(), torch.inference_mode(): return self.quick.scores(x)
+
+@patch
+def measure(self:Scorer, pixels:np.ndarray, # (3, H, W) in [0, 1], or such a tensor
             path:str="" # kept in the score
            )->Score:
     "Score of one picture's pixels."
-    with self.exact(), torch.inference_mode():
-        attributes, quality = self.quick.scores(pixels[None].to(self.device, memory_format=torch.channels_last))
+    attributes, quality = self._forward(self.ready(pixels))
     overall = quality.item() if "scores" in self.card else math.nan
     return Score(path, *(round(value, 6) for value in (overall, *attributes[0].tolist())))
 
@@ -336,38 +344,41 @@ def _still(process): # the threads at work belong to one process
 
 def in_order(work:Callable, items:Iterable)->Iterator: # work(item), in the order of the items
     "A function of every item, on all cores, in constant memory."
-    with UNDER_WAY: threads, waiting, process = torch.get_num_threads(), deque(), os.getpid()
-    pool = ThreadPoolExecutor(cores(), initializer=torch.set_num_threads, initargs=(1,))
+    with UNDER_WAY: torch, waiting, process = loaded_torch(), deque(), os.getpid()
+    threads, pool = torch and torch.get_num_threads(), ThreadPoolExecutor(cores())
+    def alone(item):
+        single_thread()
+        return work(item)
     def first():
         _still(process)
         return waiting.popleft().result()
     try:
         for item in items:
             _still(process)
-            waiting.append(pool.submit(work, item))
+            waiting.append(pool.submit(alone, item))
             if len(waiting) > READ_AHEAD: yield first()
         while waiting: yield first()
     finally:
         if os.getpid() == process:
             pool.shutdown(cancel_futures=True)
-            torch.set_num_threads(threads)
+            if torch: torch.set_num_threads(threads)
 
 # %% ../nbs/10_score.ipynb #8e09576e
-def _name(item): return os.fsdecode(item) if isinstance(item, (str, os.PathLike)) else ""
+def _name(item): return str(os.fsdecode(item)) if isinstance(item, (str, os.PathLike)) else "" # of a Named, the text alone
 
 def _taken(item): # an open file is read before the threads start on it: they would move its place under one another
-    if not isinstance(item, Readable): return item
+    if isinstance(item, Named) or not isinstance(item, Readable): return item
     try: return file_bytes(item)
     except AttiqaError as error: return error
 
 @patch
 def try_score(self:Scorer, item, # what `read_pixels` takes
-              also:Callable|None=None # called with the pixels and the score
+              also:Callable|None=None # called with the pixels, a tensor, and the score
              )->Score: # with `error` where the picture is bad
     "Score one picture, whatever it is."
     try:
         if isinstance(item, AttiqaError): raise item
-        pixels = read_pixels(item)
+        pixels = read_pixels(item) if also else read_array(item)
         score = self.measure(pixels, _name(item))
         if also: also(pixels, score)
         return score
@@ -391,7 +402,7 @@ def __call__(self:Scorer, images # what `read_pixels` takes; or an iterable of i
         return list(self.stream(found))
     if several(images): return list(self.stream(images))
     name = _name(images)
-    try: return self.measure(read_pixels(images), name)
+    try: return self.measure(read_array(images), name)
     except AttiqaError as error: raise AttiqaError(f"{' '.join(name.splitlines())[:500]}: {error}" if name else str(error)) from None
 
 # %% ../nbs/10_score.ipynb #e2b66cb2
@@ -400,8 +411,11 @@ def quality_map(self:Scorer, image, # what `read_pixels` takes
                 window:int=96 # pixels a side that each place is judged by
                )->torch.Tensor: # (6, H/32, W/32) in [0, 1]: quality, then ATTRIBUTES; quality is NaN where it was never taught
     "The scores around every place of the picture as the network sees it, one a cell of 32 pixels."
-    if isinstance(self.net, OnnxNet): raise AttiqaError(f"{self.path}: an exported scorer gives no maps; use the safetensors file it was made of")
-    with self.exact(), torch.no_grad(): maps = local_scores(self.net, read_pixels(image)[None].to(self.device), window)[0].cpu()
+    if self.exported: raise AttiqaError(f"{self.path}: an exported scorer gives no maps; use the safetensors file it was made of")
+    import torch
+    from attiqa.maps import local_scores
+    pixels, net = read_pixels(image)[None].to(self.device), self.net
+    with self.exact(), torch.no_grad(): maps = local_scores(net, pixels, window)[0].cpu()
     if "scores" not in self.card: maps[0] = math.nan
     return maps
 

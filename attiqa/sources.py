@@ -8,18 +8,18 @@ import csv, fnmatch, glob, heapq, io, os, re, tarfile, time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
 from urllib.parse import urlsplit
-import fsspec, pyarrow.csv, pyarrow.parquet
 from .core import AttiqaError, atomic, stable_seed
 
 # %% auto #0
 __all__ = ['CAMERA', 'EXTENSIONS', 'HEAD', 'SIGNS', 'PAPERS', 'KINDS', 'LEFTOVERS', 'MARK', 'MARK_TEXT', 'HIDDEN', 'LEFT', 'OURS',
-           'NONE', 'AGAIN', 'GONE', 'COLUMNS', 'TABLES', 'is_picture', 'kind_of', 'is_output', 'ordered_names',
-           'walk_folder', 'Folder', 'left_line', 'is_kept', 'mark_output', 'is_remote', 'fetch', 'check_protocol',
-           'expand_pattern', 'Tars', 'Table', 'open_table', 'open_store', 'Shard', 'shards_of']
+           'NONE', 'AGAIN', 'GONE', 'COLUMNS', 'IMAGES', 'NAMES', 'TABLES', 'ROW_FILES', 'is_picture', 'kind_of',
+           'is_output', 'ordered_names', 'walk_folder', 'Folder', 'left_line', 'is_kept', 'mark_output', 'is_remote',
+           'fetch', 'check_protocol', 'expand_pattern', 'Tars', 'Table', 'open_table', 'saved_rows', 'Rows',
+           'open_rows', 'open_store', 'Named', 'named_pictures', 'Shard', 'shards_of']
 
 # %% ../nbs/00f_sources.ipynb #47cc12c5
 CAMERA = frozenset(""".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .iiq .kdc .mrw .nef .nrw .orf .pef .raf .rw2 .rwl .sr2 .srf .srw
@@ -189,6 +189,7 @@ def fetch(place:str, # local path or URL
           waits:tuple=(1, 4) # seconds before each further try
          )->bytes:
     "A whole file; AttiqaError with the reason where it cannot be had."
+    import fsspec
     for wait in (*waits, None):
         try:
             with fsspec.open(str(place), "rb") as file: return file.read()
@@ -200,6 +201,7 @@ def fetch(place:str, # local path or URL
 # %% ../nbs/00f_sources.ipynb #e87b15a6
 def check_protocol(place:str): # AttiqaError where a package is missing for it
     "Can places like this one be read here?"
+    import fsspec
     protocol = urlsplit(str(place)).scheme if is_remote(place) else "file"
     try: fsspec.get_filesystem_class(protocol)
     except (ImportError, ValueError) as error: raise AttiqaError(f"{place}: cannot read {protocol}:// here ({error})") from None
@@ -212,6 +214,7 @@ def _fixed(pattern): # its folder, up to the first part with a wildcard or a bra
 def expand_pattern(pattern:str # with braces and wildcards
                   )->list[str]: # places, sorted
     "The files that a pattern names; those of a brace need not exist."
+    import fsspec
     from braceexpand import braceexpand
     found = []
     for one in braceexpand(pattern):
@@ -225,6 +228,7 @@ def expand_pattern(pattern:str # with braces and wildcards
 # %% ../nbs/00f_sources.ipynb #64c99935
 @lru_cache(maxsize=64)
 def _tar_index(place): # member name to where its bytes begin and how many they are; the first of a name
+    import fsspec
     with fsspec.open(place, "rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
         index = {}
         for member in tar:
@@ -250,6 +254,7 @@ class Tars:
 
     def members(self, unit:str):
         "Pictures of one tar, as they follow one another in it; what is wrong with the tar under the tar's own name."
+        import fsspec
         from webdataset.tariterators import tar_file_iterator
         seen = set()
         try:
@@ -262,6 +267,7 @@ class Tars:
         except (OSError, tarfile.TarError, EOFError) as error: yield unit, AttiqaError(f"cannot be read to its end ({str(error)[:100]})")
 
     def file(self, key:str)->bytes:
+        import fsspec
         unit, _, member = key.partition(".tar/")
         try: start, size = _tar_index(f"{self.base}{unit}.tar")[member]
         except (OSError, tarfile.TarError) as error: raise AttiqaError(f"its tar cannot be read ({str(error)[:100]})") from None
@@ -297,11 +303,13 @@ class Table:
 
 # %% ../nbs/00f_sources.ipynb #6b4df08c
 def _table_columns(place):
+    import fsspec, pyarrow.parquet
     with fsspec.open(place, "rb") as file:
         if place.endswith(".parquet"): return pyarrow.parquet.read_schema(file).names
         return next(csv.reader(io.TextIOWrapper(file, encoding="utf-8-sig")), [])
 
 def _table_batches(place, column): # record batches of one column, of text
+    import fsspec, pyarrow.csv, pyarrow.parquet
     with fsspec.open(place, "rb") as file:
         if place.endswith(".parquet"): yield from pyarrow.parquet.ParquetFile(file).iter_batches(8192, columns=[column])
         else:
@@ -319,14 +327,96 @@ def open_table(place:str)->Table: # AttiqaError where it names no pictures
     if first := next(table.units(), ""): check_protocol(first)
     return table
 
-# %% ../nbs/00f_sources.ipynb #0a284bc3
-TABLES = (".csv", ".parquet")
+# %% ../nbs/00f_sources.ipynb #a20320c0
+IMAGES, NAMES = ("image", "bytes", "image_bytes", "img", "jpg", "jpeg", "png", "webp"), ("key", "__key__", "id", "path", "file_name", "url") # columns
 
-def open_store(name:str|Path)->Folder|Tars|Table:
-    "The store that a name stands for: a folder, a pattern of tars, a table; AttiqaError where there is none."
-    name = os.path.expanduser(str(name))
-    if name.endswith((".tar", *TABLES)) and not os.path.isdir(name): check_protocol(name)
+def saved_rows(name:str)->str: # a pattern of Arrow files where it is a folder of the library `datasets`, else the name
+    "What the library `datasets` saved."
+    kinds = {"dataset_info.json": "*.arrow", "dataset_dict.json": "*/*.arrow"}
+    return next((f"{name}/{files}" for mark, files in kinds.items() if os.path.isfile(os.path.join(name, mark))), name)
+
+@lru_cache(maxsize=64)
+def _row_groups(place): # how many units a file has
+    import fsspec, pyarrow.parquet
+    if place.endswith(".arrow"): return 1
+    with fsspec.open(place, "rb") as file: return pyarrow.parquet.ParquetFile(file).num_row_groups
+
+def _rows(place, group, columns): # dictionaries
+    import fsspec, pyarrow.ipc, pyarrow.parquet
+    with fsspec.open(place, "rb") as file:
+        if place.endswith(".arrow"): batches = (batch.select(columns) for batch in pyarrow.ipc.open_stream(file))
+        else: batches = pyarrow.parquet.ParquetFile(file).iter_batches(64, row_groups=[group], columns=columns)
+        for batch in batches: yield from (row for small in range(0, len(batch), 64) for row in batch.slice(small, 64).to_pylist())
+
+# %% ../nbs/00f_sources.ipynb #00640c72
+@dataclass(frozen=True)
+class Rows:
+    "The pictures in a column of the files that a pattern names."
+    pattern: str
+    image: str # the column of bytes
+    named: str = "" # the column of names; '' to number the rows of a unit
+    whole = True # a unit is a row group
+    @property
+    def base(self): return _fixed(self.pattern)
+    def units(self):
+        for place in expand_pattern(self.pattern): yield from (f"{place.removeprefix(self.base)}#{n}" for n in range(_row_groups(place)))
+
+    def members(self, unit:str):
+        "Pictures of one unit, in order; what is wrong with the file under the unit's own name."
+        place, _, group = unit.rpartition("#")
+        columns, seen = [self.image, *([self.named] if self.named else [])], set()
+        try:
+            for number, row in enumerate(_rows(self.base + place, int(group), columns)):
+                name = row[self.named] if self.named else None
+                key = f"{unit}/{number if name is None else name}"
+                yield key, AttiqaError("comes twice in its table") if key in seen else self._picture(row[self.image])
+                seen.add(key)
+        except (OSError, ValueError) as error: yield unit, AttiqaError(f"cannot be read to its end ({str(error)[:100]})")
+
+    def _picture(self, cell): # bytes, or a struct of them and a path
+        data, path = (cell.get("bytes"), cell.get("path")) if isinstance(cell, dict) else (cell, None)
+        if data is None and path: return Path(path)
+        return data or AttiqaError("is an empty cell of the table")
+
+    def file(self, key:str):
+        unit = next((unit for unit in self.units() if key.startswith(f"{unit}/")), None)
+        found = next((file for name, file in self.members(unit) if name == key), None) if unit else None
+        if found is None: raise AttiqaError("no such row in its table")
+        if isinstance(found, AttiqaError): raise found
+        return found
+
+# %% ../nbs/00f_sources.ipynb #2ebb1185
+def _holds_bytes(kind): # a type of Arrow's
+    import pyarrow.types as types
+    if types.is_struct(kind): return "bytes" in [field.name for field in kind]
+    return types.is_binary(kind) or types.is_large_binary(kind)
+
+def _schema(place):
+    import fsspec, pyarrow.ipc, pyarrow.parquet
+    with fsspec.open(place, "rb") as file:
+        return pyarrow.ipc.open_stream(file).schema if place.endswith(".arrow") else pyarrow.parquet.read_schema(file)
+
+def open_rows(pattern:str)->Rows|None: # None where the files hold no pictures but perhaps their paths
+    "Files of rows with pictures; AttiqaError where there are none."
+    places = expand_pattern(pattern)
+    if not places: raise AttiqaError(f"{pattern}: no such table")
+    try: schema = _schema(places[0])
+    except FileNotFoundError: raise AttiqaError(f"{places[0]}: no such file") from None
+    except Exception as error: raise AttiqaError(f"{places[0]}: is no table that can be read ({str(error)[:100]})") from None
+    image = next((name for name in IMAGES if name in schema.names and _holds_bytes(schema.field(name).type)), "")
+    if image: return Rows(pattern, image, next((name for name in NAMES if name in schema.names), ""))
+    if pattern.endswith(".arrow") or glob.has_magic(pattern):
+        raise AttiqaError(f"{pattern}: has no column of image bytes ({' or '.join(IMAGES)}), but {', '.join(schema.names)}")
+
+# %% ../nbs/00f_sources.ipynb #0a284bc3
+TABLES, ROW_FILES = (".csv", ".parquet"), (".parquet", ".arrow")
+
+def open_store(name:str|Path)->Folder|Tars|Table|Rows:
+    "The store that a name stands for: a folder, a pattern of tars, a table, rows with bytes; AttiqaError where there is none."
+    name = saved_rows(os.path.expanduser(str(name)))
+    if name.endswith((".tar", *TABLES, *ROW_FILES)) and not os.path.isdir(name): check_protocol(name)
     if name.endswith(".tar") and not os.path.isdir(name): return _filled(Tars(name), name, "no such tar")
+    if name.endswith(ROW_FILES) and not os.path.isdir(name) and (rows := open_rows(name)): return _filled(rows, name, "holds no rows")
     if name.endswith(TABLES) and not os.path.isdir(name): return _filled(open_table(name), name, "names no images")
     if is_remote(name): raise AttiqaError(f"{name}: give a pattern of tars (.tar) or a table (.csv, .parquet); a remote folder is not walked")
     if not os.path.isdir(name): raise AttiqaError(f"{name}: no such folder of images; give a folder, a list (.txt), a table (.csv, .parquet), tars ('{name}/*.tar'), or 'embedded'")
@@ -337,6 +427,27 @@ def open_store(name:str|Path)->Folder|Tars|Table:
 def _filled(store, name, problem):
     if next(iter(store.units()), None) is None: raise AttiqaError(f"{name}: {problem}")
     return store
+
+# %% ../nbs/00f_sources.ipynb #e3df68b5
+class Named(str):
+    "A key, and the picture that it stands for."
+    def __new__(cls, key:str, picture): # picture: what can be read, an AttiqaError, or a function that gives either
+        self = super().__new__(cls, key)
+        self.picture = picture
+        return self
+
+    def read(self):
+        "What the key stands for; AttiqaError where there is nothing."
+        found = self.picture() if callable(self.picture) else self.picture
+        if isinstance(found, AttiqaError): raise found
+        return found
+
+def named_pictures(store # from `open_store`
+                  )->Iterator[Named]: # in order; nothing is opened before it is read, but for tars and rows
+    "All pictures of a store."
+    for unit in store.units():
+        if not store.whole: yield Named(unit, partial(store.file, unit))
+        else: yield from (Named(key, file) for key, file in store.members(unit))
 
 # %% ../nbs/00f_sources.ipynb #246e93f0
 @dataclass(frozen=True)

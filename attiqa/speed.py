@@ -25,7 +25,7 @@ from .losses import attribute_loss
 from .model import load_model
 from .pretrain import build_network, ranking_learner
 from .pseudolabels import auto_batch, auto_device
-from .score import MINI, Scorer, read_pixels
+from .score import MINI, Scorer, read_array
 from .training import Checkpoint, LogFile, Processes
 from .vlm import MINI_CLIP, VLM, load_vlm
 
@@ -189,7 +189,7 @@ def measure_speed(run:str=EMBEDDED, # run directory
 # %% ../nbs/12_speed.ipynb #57b48111
 def bare_scoring(scorer:Scorer, files:list[str], part:int, kept:int=64)->Callable: # a part a call
     "The scorer's network on pictures in memory."
-    pixels = cycle([read_pixels(file)[None].to(scorer.device) for file in files[::max(1, len(files)//kept)]])
+    pixels = cycle([scorer.ready(read_array(file)) for file in files[::max(1, len(files)//kept)]])
     @torch.inference_mode()
     def work():
         torch.set_num_threads(cores())

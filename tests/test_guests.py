@@ -348,7 +348,7 @@ def test_a_model_file_that_is_replaced(tmp_path, monkeypatch):
 def test_a_model_file_that_stays_is_read_once(tmp_path, monkeypatch):
     save(tmp_path/"m.safetensors", 0.)
     attiqa.score(PHOTO, model=tmp_path/"m.safetensors")
-    monkeypatch.setattr(attiqa.score, "quick_model", None)
+    monkeypatch.setattr(attiqa.score, "Scorer", None)
     attiqa.score(PHOTO, model=tmp_path/"m.safetensors")
 
 # What they call a picture
