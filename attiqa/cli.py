@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,13 +20,14 @@ from .core import ATTRIBUTES, AttiqaError, atomic, make_like, one_name, stable_s
 if TYPE_CHECKING: from attiqa.score import Score, Scorer # takes seconds
 
 # %% auto #0
-__all__ = ['OWN', 'NUMBERS', 'CSV', 'JSON', 'TABLE', 'DASH', 'app', 'HELP', 'EVERYTHING', 'MARKED', 'REPORT', 'EXPORT', 'PROPOSE',
-           'RANK', 'ENHANCE', 'REPRODUCE', 'UsageError', 'expand', 'source_of', 'paths_of_input', 'printable', 'Format',
-           'values', 'csv_record', 'json_record', 'table_record', 'write_records', 'check_target', 'check_targets',
-           'opened', 'write_parquet_table', 'Outputs', 'write_files', 'score_words', 'score_shards', 'root', 'say',
-           'score_command', 'spot', 'map_place', 'shared_spots', 'map_writer', 'report_command', 'export_command',
-           'relabel_command', 'read_words', 'propose_command', 'rank_command', 'enhance_command', 'reproduce_command',
-           'verify_command', 'main']
+__all__ = ['OWN', 'NUMBERS', 'CSV', 'JSON', 'TABLE', 'DASH', 'app', 'HELP', 'EVERYTHING', 'MARKED', 'REPORT', 'CHECK', 'CULL',
+           'EXPORT', 'PROPOSE', 'RANK', 'ENHANCE', 'REPRODUCE', 'UsageError', 'expand', 'source_of', 'paths_of_input',
+           'printable', 'Format', 'values', 'csv_record', 'json_record', 'table_record', 'write_records',
+           'check_target', 'check_targets', 'opened', 'write_parquet_table', 'Outputs', 'write_files', 'score_words',
+           'score_shards', 'root', 'say', 'score_command', 'spot', 'map_place', 'shared_spots', 'map_writer',
+           'report_command', 'watched', 'listing', 'check_command', 'printable_lines', 'write_findings', 'cull_command',
+           'cull_line', 'export_command', 'relabel_command', 'read_words', 'propose_command', 'rank_command',
+           'enhance_command', 'reproduce_command', 'verify_command', 'main']
 
 # %% ../nbs/10a_cli.ipynb #df5279ca
 OWN = "is written by attiqa, see {}; --all takes it"
@@ -403,6 +405,106 @@ def report_command(paths:Annotated[list[str], typer.Argument(metavar="PATH...", 
     if line := left_line(left): say(line)
     if rejected: say(f"{rejected} could not be scored; {out} says why")
     raise typer.Exit(int(bool(rejected)))
+
+# %% ../nbs/10a_cli.ipynb #1aef5526
+CHECK = """Find named problems in a dataset: blurred, noisy, too dark, compressed, duplicates and others.
+
+\b
+Examples:
+  attiqa check dataset                                       counts, shares and the worst examples
+  attiqa check dataset --out checked                         also checked/findings.csv and checked/findings.parquet
+  attiqa check dataset --fail-on blurred=1% --fail-on duplicate=0    for CI
+  attiqa check dataset --limits limits.yaml                  one 'finding: limit' per line; null turns one off
+
+Columns are named as CleanVision's where the meaning is the same. The exit code is 0, 1 where a --fail-on does not hold or an
+image cannot be read, 2 for a wrong argument."""
+
+def watched(files:Callable # makes the list of files anew
+           )->Iterator[str]:
+    "Files with a progress bar on a terminal."
+    return tqdm(files(), total=sum(1 for _ in files()), unit="image", disable=not sys.stderr.isatty(), leave=False)
+
+def listing(paths:list[str], everything:bool, left:Counter # counts what is left out
+           )->Iterator[str]: # files; AttiqaError for a word that stands for none
+    "Files that words of the command line stand for."
+    left.clear()
+    for file, reason in chain.from_iterable(expand(path, everything, left) for path in paths):
+        if reason: raise AttiqaError(f"{printable(file)}: {reason}")
+        yield file
+
+@app.command("check", help=CHECK)
+def check_command(paths:Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Image files, folders, patterns.")],
+                  out:Annotated[str|None, typer.Option("--out", "-o", metavar="FOLDER", help="Write findings.csv and findings.parquet there.")]=None,
+                  limits:Annotated[str|None, typer.Option(metavar="FILE", help="YAML: limits that replace the shipped ones.")]=None,
+                  fail_on:Annotated[list[str]|None, typer.Option("--fail-on", metavar="NAME=SHARE", help="Fail above a share (1%) or a count (0); NAME is a finding or 'any'.")]=None,
+                  everything:EVERYTHING=False,
+                  model:Annotated[str, typer.Option(metavar="PATH", help="A scorer's safetensors or ONNX file.")]="attiqa-mini"):
+    if out and os.path.lexists(out) and not os.path.isdir(out): raise AttiqaError(f"--out {printable(out)}: is not a folder")
+    from attiqa.findings import failures, findings, findings_table, read_failure, read_limits, summary
+    from attiqa.score import Scorer
+    from attiqa.sources import left_line
+    conditions, chosen, left = [read_failure(text) for text in fail_on or ()], read_limits(limits) if limits else None, Counter()
+    files = partial(listing, paths, everything, left)
+    for _ in islice(files(), 1): pass # a wrong word is said before the model is read
+    rows = findings(Scorer(model), watched(files), chosen)
+    print(printable_lines(summary(rows)))
+    if out: write_findings(out, findings_table(rows))
+    for row in rows:
+        if row.score.error: say(f"{row.path}: {row.score.error}")
+    if line := left_line(left): say(line)
+    for line in (broken := failures(rows, conditions)): say(f"fails: {line}")
+    raise typer.Exit(int(bool(broken) or any(row.score.error for row in rows)))
+
+def printable_lines(text:str)->str: return "\n".join(map(printable, text.split("\n")))
+
+def write_findings(folder:str, table): # table: of `findings_table`
+    "The table as findings.csv and findings.parquet, atomically."
+    from attiqa.core import write_parquet
+    write_parquet(Path(folder)/"findings.parquet", table)
+    with atomic(Path(folder)/"findings.csv") as part: table.to_csv(part, index=False)
+
+# %% ../nbs/10a_cli.ipynb #be26a5c6
+CULL = """Group the photographs of a shoot, mark the best of each group, propose stars. Without an option nothing is written.
+
+\b
+Examples:
+  attiqa cull holiday                        what would be kept, and why
+  attiqa cull holiday --keep 2 --xmp         sidecars with stars, labels and keywords, for darktable, digiKam, Lightroom
+  attiqa cull holiday --move-to rejects      what is not kept goes there
+  attiqa cull holiday --link-to best         links to what is kept
+  attiqa cull holiday --undo                 all of that is taken back
+
+A photograph is never changed. A sidecar that is there keeps all that is in it. Brackets and panoramas are kept whole.
+The exit code is 0, or 1 where a photograph met a problem, 2 for a wrong argument."""
+
+@app.command("cull", help=CULL)
+def cull_command(folder:Annotated[str, typer.Argument(metavar="FOLDER", help="A folder of photographs.")],
+                 keep:Annotated[int, typer.Option(min=1, metavar="N", help="Keep the best N of each group.")]=1,
+                 xmp:Annotated[bool, typer.Option("--xmp", help="Write XMP sidecars.")]=False,
+                 move_to:Annotated[str|None, typer.Option("--move-to", metavar="FOLDER", help="Move what is not kept.")]=None,
+                 link_to:Annotated[str|None, typer.Option("--link-to", metavar="FOLDER", help="Link to what is kept.")]=None,
+                 back:Annotated[bool, typer.Option("--undo", help="Take back what was done to this folder.")]=False,
+                 everything:EVERYTHING=False,
+                 model:Annotated[str, typer.Option(metavar="PATH", help="A scorer's safetensors or ONNX file.")]="attiqa-mini"):
+    if not os.path.isdir(folder): raise AttiqaError(f"{printable(folder)}: is not a folder")
+    for option, target in (("--move-to", move_to), ("--link-to", link_to)):
+        if target and os.path.lexists(target) and not os.path.isdir(target): raise AttiqaError(f"{option} {printable(target)}: is not a folder")
+    from attiqa.cull import carry_out, cull, undo
+    if back: problems = undo(folder)
+    else:
+        from attiqa.score import Scorer
+        left = Counter()
+        choices = cull(Scorer(model), watched(partial(listing, [folder], everything, left)), keep)
+        for choice in choices: print(cull_line(choice))
+        say(f"{len(choices)} photographs, {sum(choice.keep for choice in choices)} kept, {len({c.group for c in choices} - {-1})} groups")
+        problems = carry_out(folder, choices, xmp, move_to, link_to) + [f"{c.row.path}: {c.row.score.error}" for c in choices if c.row.score.error]
+    for line in problems: say(line)
+    raise typer.Exit(int(bool(problems)))
+
+def cull_line(choice)->str: # choice: a `Choice`
+    "One line of what is proposed for a photograph."
+    said = "; ".join(filter(None, (choice.reason, choice.row.text)))
+    return printable(f"{'keep' if choice.keep else 'cull'}  {'*'*choice.stars:<5}  {choice.row.path}" + (f"  ({said})" if said else ""))
 
 # %% ../nbs/10a_cli.ipynb #84783a74
 EXPORT = """Write the scorer for use without this kit, any size and batch; checked against torch before it stays.

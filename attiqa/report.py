@@ -9,61 +9,16 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from urllib.parse import quote
-import imagehash, numpy as np
 from jinja2 import Environment, StrictUndefined
 from PIL import Image
 from . import __version__
 from .core import ATTRIBUTES, SHIPPED, AttiqaError, atomic
+from .findings import duplicate_groups, fingerprint
 from .images import opened_image, to_image
 from .score import Scorer, in_order, read_pixels
 
 # %% auto #0
-__all__ = ['NEAR', 'REACH', 'CELLS', 'COLOURS', 'EXPOSURE', 'THUMBNAIL', 'COLUMNS', 'ABOUT', 'TEMPLATE', 'fingerprint',
-           'colour_gap', 'duplicate_groups', 'data_uri', 'written_about', 'shown', 'entry', 'page', 'write_report']
-
-# %% ../nbs/10c_report.ipynb #daf65f4c
-NEAR, REACH = 6, 12 # of 64 bits: between two that are alike, and from the first of a group
-CELLS = 4 # a side, whose mean colours are kept
-COLOURS, EXPOSURE = 16, 1.6 # mean difference of 255 that is left when exposures are fitted, at most by this factor
-
-def fingerprint(image:Image.Image # RGB
-               )->str: # hexadecimal: 16 digits of perceptual hash, 96 of colours
-    "What near-duplicates have nearly in common."
-    return str(imagehash.phash(image)) + np.asarray(image.resize((CELLS, CELLS), Image.Resampling.BOX)).tobytes().hex()
-
-def colour_gap(one:np.ndarray, # (C,), mean colours in [0, 255]
-               others:np.ndarray # (N, C)
-              )->np.ndarray: # (N,) mean difference, each exposure fitted to the one
-    "How far colours are apart."
-    one, others = one.astype(float), others.astype(float)
-    gain = ((others@one)/(others*others).sum(1).clip(1)).clip(1/EXPOSURE, EXPOSURE)
-    return np.abs(one - gain[:, None]*others).mean(1)
-
-# %% ../nbs/10c_report.ipynb #bf502c20
-def _reached(first, rows, bits): # those of the rows that hang together with the first; each is asked once
-    found, pile = [first], [first]
-    while pile and len(rows):
-        near = np.bitwise_count(bits[rows] ^ bits[pile.pop()]) <= NEAR
-        pile += rows[near].tolist()
-        found += rows[near].tolist()
-        rows = rows[~near]
-    return found
-
-def duplicate_groups(hashes:list[str] # of `fingerprint`; the 16 digits of a perceptual hash will do
-                    )->list[int]: # number of the group; -1 for what has no near-duplicate
-    "Which pictures are nearly the same, in memory that grows with their number."
-    bits = np.array([int(text[:16], 16) for text in hashes], np.uint64)
-    colours = np.frombuffer(bytes.fromhex("".join(text[16:] for text in hashes)), np.uint8).reshape(max(1, len(hashes)), -1)
-    groups, left, count = np.full(len(bits), -1), np.arange(len(bits)), 0
-    while len(left):
-        first, left = left[0], left[1:]
-        rows = left[np.bitwise_count(bits[left] ^ bits[first]) <= REACH]
-        if colours.size and len(rows): rows = rows[colour_gap(colours[first], colours[rows]) <= COLOURS]
-        members = _reached(first, rows, bits)
-        if len(members) == 1: continue
-        groups[members], count = count, count + 1
-        left = left[groups[left] < 0]
-    return groups.tolist()
+__all__ = ['THUMBNAIL', 'COLUMNS', 'ABOUT', 'TEMPLATE', 'data_uri', 'written_about', 'shown', 'entry', 'page', 'write_report']
 
 # %% ../nbs/10c_report.ipynb #68d8892a
 THUMBNAIL = 200 # pixels of the longer side
