@@ -197,15 +197,15 @@ def read_xmp(text:str, place:str)->minidom.Document: # place: for the message
     if not document.getElementsByTagNameNS(RDF, "Description"): raise AttiqaError(f"{place}: holds no XMP; it is left as it is")
     return document
 
-def descriptions(document)->list: # elements
+def descriptions(document:minidom.Document)->list: # elements
     "The rdf:Descriptions at the top of a packet."
     return [node for node in document.getElementsByTagNameNS(RDF, "Description") if node.parentNode.namespaceURI == RDF and node.parentNode.localName == "RDF"]
 
-def children(node, namespace:str, name:str)->list: # elements
+def children(node:minidom.Element, namespace:str, name:str)->list: # elements
     "The properties of a description that are written as elements."
     return [child for child in node.childNodes if (child.namespaceURI, child.localName) == (namespace, name)]
 
-def value_of(document, namespace:str, name:str)->str: # '' where it is not there
+def value_of(document:minidom.Document, namespace:str, name:str)->str: # '' where it is not there
     "A simple property, written as an attribute or as an element."
     for node in descriptions(document):
         if node.hasAttributeNS(namespace, name): return node.getAttributeNS(namespace, name)
@@ -235,7 +235,7 @@ def _last_description(document): # a new one about the same thing
     first.parentNode.appendChild(node)
     return node
 
-def add_keywords(document, words:list[str], namespace:str, name:str, prefix:str):
+def add_keywords(document:minidom.Document, words:list[str], namespace:str, name:str, prefix:str):
     "Put our keywords in a list of keywords in the place of earlier ones of ours."
     bag = _bag(document, namespace, name, prefix)
     for item in list(bag.getElementsByTagNameNS(RDF, "li")):

@@ -49,14 +49,19 @@ def detail(luma:np.ndarray # (H, W) in [0, 1]
     once, twice = (ndimage.gaussian_filter(luma, sigma) for sigma in (1, 2))
     return float((luma - once).std()/((once - twice).std() + 1e-5))
 
+def _step(luma, down, right): # mean square difference at a shift; down is at least 0
+    height, width = (n - abs(by) for n, by in zip(luma.shape, (down, right)))
+    left, other = max(-right, 0), max(right, 0)
+    change = luma[down:, other:other + width] - luma[:height, left:left + width]
+    return float(np.vdot(change, change))/change.size
+
 def direction(luma:np.ndarray, # (H, W) in [0, 1]
               reach:int=4, # pixels
               angles:int=12)->float: # at least 0; 0 is the same in all directions
     "How much one direction is smoother than another."
     fine = luma - ndimage.gaussian_filter(luma, reach)
     turns = np.arange(angles)*np.pi/angles
-    shifted = (ndimage.shift(fine, (reach*np.sin(turn), reach*np.cos(turn)), order=1, mode="nearest") for turn in turns)
-    steps = [float(((fine - other)**2).mean()) for other in shifted]
+    steps = [_step(fine, round(reach*np.sin(turn)), round(reach*np.cos(turn))) for turn in turns]
     return float(np.log((max(steps) + 1e-7)/(min(steps) + 1e-7)))/2
 
 def _steps_at_borders(luma, axis): # logarithm
@@ -121,7 +126,7 @@ def measures(pixels, # (3, H, W) in [0, 1]: a tensor or an array
 # %% ../nbs/10h_findings.ipynb #30358299
 LIMITS = SHIPPED/"data"/"findings.json"
 SUMS = dict(flatness=("quality", *ATTRIBUTES, *(f"tone{100*at:g}" for at in TONES), "spread"),
-            motion=("direction", "detail", "spectrum", "sharpness")) # weighted sums of measures
+            motion=("direction", "detail", "spectrum")) # weighted sums of measures
 
 @dataclass(frozen=True)
 class Rule:
