@@ -1,7 +1,7 @@
 "No-reference image quality learned without human labels. Importing this is quick: torch comes with the first use."
 __version__ = "0.1.0"
 
-_homes = dict(ATTIQA="metric", ATTRIBUTES="core", AttiqaError="core", Scorer="score", score="score") # public name to the module that has it
+_homes = dict(ATTIQA="metric", ATTRIBUTES="core", AttiqaError="core", Scorer="findings", score="score") # public name to the module that has it
 __all__ = ["__version__", *_homes]
 
 def __getattr__(name):

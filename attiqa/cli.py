@@ -24,10 +24,10 @@ __all__ = ['OWN', 'NUMBERS', 'CSV', 'JSON', 'TABLE', 'DASH', 'app', 'HELP', 'EVE
            'EXPORT', 'PROPOSE', 'RANK', 'ENHANCE', 'REPRODUCE', 'UsageError', 'expand', 'source_of', 'paths_of_input',
            'printable', 'Format', 'values', 'csv_record', 'json_record', 'table_record', 'write_records',
            'check_target', 'check_targets', 'opened', 'write_parquet_table', 'Outputs', 'write_files', 'score_words',
-           'score_shards', 'root', 'say', 'score_command', 'spot', 'map_place', 'shared_spots', 'map_writer',
-           'report_command', 'watched', 'listing', 'check_command', 'printable_lines', 'write_findings', 'cull_command',
-           'cull_line', 'export_command', 'relabel_command', 'read_words', 'propose_command', 'rank_command',
-           'enhance_command', 'reproduce_command', 'verify_command', 'main']
+           'score_shards', 'root', 'say', 'name_problems', 'score_command', 'spot', 'map_place', 'shared_spots',
+           'map_writer', 'report_command', 'watched', 'listing', 'check_command', 'printable_lines', 'write_findings',
+           'cull_command', 'cull_line', 'export_command', 'relabel_command', 'read_words', 'propose_command',
+           'rank_command', 'enhance_command', 'reproduce_command', 'verify_command', 'main']
 
 # %% ../nbs/10a_cli.ipynb #df5279ca
 OWN = "is written by attiqa, see {}; --all takes it"
@@ -110,10 +110,10 @@ def json_record(score:Score)->str: return " " + json.dumps(values(score), ensure
 
 def table_record(score:Score)->str:
     shown = ["-" if math.isnan(getattr(score, name)) else f"{getattr(score, name):.3f}" for name in NUMBERS]
-    return "  ".join(text.rjust(len(name)) for text, name in zip(shown, NUMBERS)) + f"  {printable(score.path)}\n"
+    return "  ".join(text.rjust(len(name)) for text, name in zip(shown, NUMBERS)) + f"  {printable(score.path)}" + (f"  ({score.findings})" if score.findings else "") + "\n"
 
 # %% ../nbs/10a_cli.ipynb #02de2c76
-CSV = Format(csv_record, ",".join(("path", *NUMBERS, "error")) + "\n")
+CSV = Format(csv_record, ",".join(("path", *NUMBERS, "findings", "error")) + "\n")
 JSON = Format(json_record, "[\n", ",\n", "\n]\n")
 TABLE = Format(table_record, "  ".join((*NUMBERS, "path")) + "\n")
 
@@ -172,7 +172,7 @@ def write_parquet_table(scores:Iterable, # of Score
                         rows:int=10_000): # in a group
     "Scores as Parquet, atomically, in constant memory."
     import pyarrow as pa, pyarrow.parquet as pq
-    schema = pa.schema([("path", pa.string()), *((name, pa.float64()) for name in NUMBERS), ("error", pa.string())])
+    schema = pa.schema([("path", pa.string()), *((name, pa.float64()) for name in NUMBERS), ("findings", pa.string()), ("error", pa.string())])
     clean = lambda record: record | dict(path=record["path"].encode("utf-8", "backslashreplace").decode())
     with atomic(Path(target).resolve()) as part, pq.ParquetWriter(part, schema) as writer:
         records = map(clean, map(values, scores))
@@ -300,6 +300,16 @@ def say(message:object): print(f"attiqa: {printable(str(message))}", file=sys.st
 
 EVERYTHING = Annotated[bool, typer.Option("--all", help="Of a folder take also what is hidden, thumbnails and bins of systems, and outputs of attiqa.")]
 
+def name_problems(also:Callable|None=None # what else is done with every score
+                 )->Callable: # for `Scorer.try_score`
+    "What adds the findings of every image to its score."
+    from attiqa.findings import found, measures
+    def name(pixels, score):
+        score = replace(score, findings="; ".join(f"{one.name}: {one.reason}" for one in found(measures(pixels, score))))
+        if also: also(pixels, score)
+        return score
+    return name
+
 @app.command("score", help=HELP)
 def score_command(paths:Annotated[list[str], typer.Argument(metavar="PATH...", help="Image files, folders, patterns; lists, tables, tars; '-' for paths from standard input.")],
                   csv_file:Annotated[str|None, typer.Option("--csv", metavar="FILE", help=f"Write CSV; {DASH}.")]=None,
@@ -307,6 +317,7 @@ def score_command(paths:Annotated[list[str], typer.Argument(metavar="PATH...", h
                   parquet_file:Annotated[str|None, typer.Option("--parquet", metavar="FILE", help="Write Parquet.")]=None,
                   resume:Annotated[bool, typer.Option("--resume", help="Go on where a stopped run that wrote the same file had come.")]=False,
                   maps:Annotated[str|None, typer.Option("--map", metavar="FOLDER", help="Write a sheet of quality maps for each image there.")]=None,
+                  findings:Annotated[bool, typer.Option("--findings/--no-findings", help="Name the problems of each image.")]=True,
                   everything:EVERYTHING=False,
                   null:Annotated[bool, typer.Option("--null", help="Paths on standard input end in a zero byte.")]=False,
                   out:Annotated[str|None, typer.Option("--out", metavar="FOLDER", help="Score one source into shards of Parquet there; run again to continue.")]=None,
@@ -328,7 +339,9 @@ def score_command(paths:Annotated[list[str], typer.Argument(metavar="PATH...", h
     scorer = Scorer(model, device)
     if model != MINI: say(scorer.describe())
     pictures = (file for word in paths for file, _ in expand(word, everything))
-    raise typer.Exit(int(bool(score_words(paths, outputs, scorer, resume, map_writer(scorer, maps, pictures), everything, null))))
+    write_map = map_writer(scorer, maps, pictures)
+    also = name_problems(write_map) if findings else write_map
+    raise typer.Exit(int(bool(score_words(paths, outputs, scorer, resume, also, everything, null))))
 
 # %% ../nbs/10a_cli.ipynb #afdf238e
 MARKED = re.compile(r"~[0-9a-f]{16}$", re.I) # ends a name that carries a digest
@@ -366,13 +379,15 @@ def map_writer(scorer:Scorer, folder:str|None, # of the maps; None for none
     "What writes the sheet of maps of every picture."
     if folder is None: return None
     if Path(folder).exists() and not Path(folder).is_dir(): raise AttiqaError(f"--map {printable(folder)}: is not a folder")
+    import torch
     from attiqa.maps import map_sheet
     from attiqa.sources import mark_output
     if scorer.exported: raise AttiqaError("--map wants the safetensors file; an exported scorer gives no maps")
     mark_output(folder)
     shared = shared_spots(folder, paths)
     def write(pixels, score):
-        with atomic(map_place(folder, score.path, shared)) as part: map_sheet(pixels, scorer.quality_map(pixels)).save(part, "PNG")
+        x = torch.from_numpy(pixels)
+        with atomic(map_place(folder, score.path, shared)) as part: map_sheet(x, scorer.quality_map(x)).save(part, "PNG")
     return write
 
 # %% ../nbs/10a_cli.ipynb #6366a922
@@ -457,7 +472,8 @@ def check_command(paths:Annotated[list[str], typer.Argument(metavar="SOURCE...",
 
 def printable_lines(text:str)->str: return "\n".join(map(printable, text.split("\n")))
 
-def write_findings(folder:str, table): # table: of `findings_table`
+def write_findings(folder:str, table # of `findings_table`
+                  ):
     "The table as findings.csv and findings.parquet, atomically."
     from attiqa.core import write_parquet
     write_parquet(Path(folder)/"findings.parquet", table)
@@ -501,7 +517,8 @@ def cull_command(folder:Annotated[str, typer.Argument(metavar="FOLDER", help="A 
     for line in problems: say(line)
     raise typer.Exit(int(bool(problems)))
 
-def cull_line(choice)->str: # choice: a `Choice`
+def cull_line(choice # a `Choice`
+             )->str:
     "One line of what is proposed for a photograph."
     said = "; ".join(filter(None, (choice.reason, choice.row.text)))
     return printable(f"{'keep' if choice.keep else 'cull'}  {'*'*choice.stars:<5}  {choice.row.path}" + (f"  ({said})" if said else ""))

@@ -41,6 +41,7 @@ class Score:
     brightness: float = math.nan
     colorfulness: float = math.nan
     noisiness: float = math.nan # 1 is noise-free
+    findings: str = "" # named problems with reasons, where they were asked for, see `attiqa.findings`
     error: str = "" # why there are no numbers
 
 RECORD_FIELDS = tuple(field.name for field in fields(Score)) # columns, in this order
@@ -373,15 +374,14 @@ def _taken(item): # an open file is read before the threads start on it: they wo
 
 @patch
 def try_score(self:Scorer, item, # what `read_pixels` takes
-              also:Callable|None=None # called with the pixels, a tensor, and the score
+              also:Callable|None=None # called with the pixels, as `read_array` gives them, and the score; may return another score
              )->Score: # with `error` where the picture is bad
     "Score one picture, whatever it is."
     try:
         if isinstance(item, AttiqaError): raise item
-        pixels = read_pixels(item) if also else read_array(item)
+        pixels = read_array(item)
         score = self.measure(pixels, _name(item))
-        if also: also(pixels, score)
-        return score
+        return (also(pixels, score) or score) if also else score
     except AttiqaError as error: return Score(_name(item), error=str(error))
 
 @patch

@@ -117,3 +117,19 @@ def test_false_findings_are_rare():
 def test_middle_severities_are_found(finding, mechanism):
     row, = MEASURED[(MEASURED.finding == finding) & (MEASURED.on == mechanism) & (MEASURED.severity == .5)].itertuples()
     assert row.share >= .8
+
+@pytest.mark.parametrize("form", ["csv", "json", "parquet"])
+def test_every_output_of_score_has_the_column(dataset, tmp_path, form):
+    place = tmp_path/f"scores.{form}"
+    assert main(["score", str(dataset), f"--{form}", str(place)]) == 0
+    table = dict(csv=lambda p: pd.read_csv(p, keep_default_na=False), json=pd.read_json, parquet=pd.read_parquet)[form](place)
+    said = dict(zip(table.path, table.findings))
+    assert "blurred: fine detail" in said[str(dataset/"<img src=x>.png")] and said[str(dataset/"cat.png")] == ""
+
+def test_the_terminal_names_findings(dataset, capsys):
+    assert main(["score", str(dataset/"<img src=x>.png")]) == 0
+    assert "(blurred: fine detail" in capsys.readouterr().out
+
+def test_the_scorer_of_the_package_has_findings():
+    import attiqa
+    assert attiqa.Scorer.findings is findings

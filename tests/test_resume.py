@@ -1,9 +1,10 @@
 "Scoring that is stopped and gone on with: killed at any moment, cut at any byte, files that change meanwhile."
 import itertools, multiprocessing, signal, time
 from contextlib import suppress
+from functools import partial
 import numpy as np, pytest
 from attiqa import __version__
-from attiqa.cli import main
+from attiqa.cli import main, name_problems
 from attiqa.core import WEIGHTS, file_hash
 from attiqa.images import package_photograph
 from attiqa.journal import journaled, read_journal
@@ -66,7 +67,7 @@ def test_a_journal_cut_anywhere(roll, scorer):
 def test_what_changed_meanwhile_is_scored_again(roll, capsys):
     journal = roll/"s.csv.partial"
     names = [str(path.relative_to(roll)) for path in sorted((roll/"roll").iterdir())]
-    [*journaled(journal, names[:30], Scorer().stream, MADE_BY)]
+    [*journaled(journal, names[:30], partial(Scorer().stream, also=name_problems()), MADE_BY)]
     PHOTO.crop((0, 0, 50, 50)).save(roll/"roll/20.png")
     (roll/"roll/25.png").unlink()
     assert main(["score", "roll", "--csv", "s.csv", "--resume"]) == 1
