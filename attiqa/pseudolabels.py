@@ -36,7 +36,7 @@ def claim(folder:Path, job:dict): # job: from `describe`
     found, job_now = _flat(read_json(manifest)) if manifest.exists() else _flat(job), _flat(job)
     if differ := sorted(k for k in job_now.keys() | found.keys() if job_now.get(k) != found.get(k)):
         what = "; ".join(f"{k} was {found.get(k)!r}, is {job_now.get(k)!r}" for k in differ)
-        raise AttiqaError(f"{folder} holds pseudo-labels of another job ({what}); remove the folder or choose another run directory")
+        raise AttiqaError(f"{folder} holds results of another job ({what}); remove the folder or choose another run directory")
     with room(folder): write_json(manifest, job)
 
 # %% ../nbs/03_pseudolabels.ipynb #9cc82964
