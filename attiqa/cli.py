@@ -300,6 +300,7 @@ def say(message:object): print(f"attiqa: {printable(str(message))}", file=sys.st
 
 EVERYTHING = Annotated[bool, typer.Option("--all", help="Of a folder take also what is hidden, thumbnails and bins of systems, and outputs of attiqa.")]
 
+# %% ../nbs/10a_cli.ipynb #3831f6b4
 def name_problems(also:Callable|None=None # what else is done with every score
                  )->Callable: # for `Scorer.try_score`
     "What adds the findings of every image to its score."
@@ -310,6 +311,7 @@ def name_problems(also:Callable|None=None # what else is done with every score
         return score
     return name
 
+# %% ../nbs/10a_cli.ipynb #327b40ea
 @app.command("score", help=HELP)
 def score_command(paths:Annotated[list[str], typer.Argument(metavar="PATH...", help="Image files, folders, patterns; lists, tables, tars; '-' for paths from standard input.")],
                   csv_file:Annotated[str|None, typer.Option("--csv", metavar="FILE", help=f"Write CSV; {DASH}.")]=None,
