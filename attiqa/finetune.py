@@ -223,10 +223,12 @@ def logits_of(net:AttributeNet, source:ImageSource)->torch.Tensor: # (N,)
     quick.backbone = folded(quick.backbone)
     return torch.cat([quick.regressor(quick.features(to_tensor(source.load(key))[None]))[:, 0] for key in source.keys])
 
-def percentile_scale(net:AttributeNet, ordinary:ImageSource): # its last layer changes
+def percentile_scale(net:AttributeNet, # its last layer changes
+                     ordinary:ImageSource)->dict: # what the card says of it
     "Make quality the share of ordinary photographs that an image stands above."
     logits = logits_of(net, ordinary)
     match_scale(net, logits, rank_shares(logits[:, None].numpy())[:, 0])
+    return dict(ordinary=len(ordinary))
 
 # %% ../nbs/05_finetune.ipynb #dfe2e669
 def fit_head(net:AttributeNet, features:torch.Tensor, # (N, 5*embedding) of the heads
@@ -387,7 +389,7 @@ def finetune(run:str=EMBEDDED, # run directory
     write_parquet(place/"predictions.parquet", table), write_parquet(place/"results.parquet", results)
     median = results.groupby("method").srcc.median().round(4).to_dict()
     scores = dict(dataset=dataset, low=images.low, high=images.high, human=dataset != "surrogate", date=today(), srcc=median)
-    if ordinary: percentile_scale(net, open_source(ordinary))
+    if ordinary: scores |= percentile_scale(net, open_source(ordinary))
     path = save_model(net, place/"model.safetensors", net.card | dict(name=f"finetuned on {dataset}", scores=scores))
     record(run, "finetune" if dataset == "surrogate" else f"finetune {dataset}", settings, srcc=median)
     return path

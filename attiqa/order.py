@@ -225,11 +225,11 @@ def learn_order(run:str=EMBEDDED, # run directory
     maps, levels = read()
     lessons = [Lesson(maps, (levels == 1).float(), 1., apart)] if not few else [Lesson(maps, levels, within, 0.), Lesson(*read(named(few)), 1., apart)]
     fit_order(net, lessons, chains, epochs, batch, rate, decay)
-    if ordinary: percentile_scale(net, open_source(ordinary))
-    else: match_scale(net, net.regressor(torch.cat(net.embed(maps.flatten(0, 1)), 1))[:, 0], levels.flatten().numpy())
+    scale = percentile_scale(net, open_source(ordinary)) if ordinary else {}
+    if not ordinary: match_scale(net, net.regressor(torch.cat(net.embed(maps.flatten(0, 1)), 1))[:, 0], levels.flatten().numpy())
     write_parquet(place/"results.parquet", results := kinds_tested(net, held, size, seed))
     found = {f"{r.kind} {r.test}": round(r.value, 4) for r in results.itertuples()}
-    scores = dict(dataset="order", low=0., high=1., human=False, date=today(), **found)
+    scores = dict(dataset="order", low=0., high=1., human=False, date=today(), **scale, **found)
     path = save_model(net, place/"model.safetensors", net.card | dict(name="quality from order", scores=scores))
     record(run, "order", settings, tests=found)
     return path

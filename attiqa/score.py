@@ -26,9 +26,9 @@ if TYPE_CHECKING: import torch # takes longer than scoring a hundred photographs
 
 # %% auto #0
 __all__ = ['RECORD_FIELDS', 'MAX_SCORED_PIXELS', 'MIN_SIDE', 'ROUNDING', 'TAKEN', 'READERS', 'MINI', 'FORK_WAIT', 'UNDER_WAY',
-           'SIGNS', 'READ_AHEAD', 'Score', 'fit', 'loaded_torch', 'is_tensor', 'check_tensor', 'to_array', 'Readable',
-           'file_bytes', 'read_array', 'read_pixels', 'several', 'single_thread', 'Passes', 'may_have_accelerator',
-           'Scorer', 'in_order', 'score', 'to_table']
+           'SIGNS', 'LEARNED_FROM', 'READ_AHEAD', 'Score', 'fit', 'loaded_torch', 'is_tensor', 'check_tensor',
+           'to_array', 'Readable', 'file_bytes', 'read_array', 'read_pixels', 'several', 'single_thread', 'Passes',
+           'may_have_accelerator', 'Scorer', 'in_order', 'score', 'to_table']
 
 # %% ../nbs/10_score.ipynb #13ec4604
 @dataclass(frozen=True)
@@ -303,14 +303,17 @@ def exact(self:Scorer): # around every computation: whatever the caller's contex
     with UNDER_WAY, self._turn, network.exact(self.place, self.half): yield
 
 # %% ../nbs/10_score.ipynb #73eba339
+LEARNED_FROM = dict(order="the order of distortions, without people", surrogate="surrogate scores, without people") # by the dataset that a card names
+
 @patch
 def describe(self:Scorer)->str: # one line
     "What the scorer was taught, on which range, and when, as its file says."
     name, taught = self.card.get("name", self.path.stem), self.card.get("scores")
     if not taught: return f"{name}: attributes only; its overall quality was never taught"
-    whom = "scores of people" if taught.get("human") else "scores made without people"
-    return (f"{name}: quality learned from {whom}, {taught.get('dataset', 'data unknown')}; 0 to 1 stands for "
-            f"{taught.get('low', 0):g} to {taught.get('high', 1):g} there; made {taught.get('date', 'on an unknown date')}")
+    dataset = taught.get("dataset", "unknown data")
+    source = LEARNED_FROM.get(dataset) or f"scores that people gave {dataset}"
+    scale = "0.7 means better than 70 % of ordinary photographs" if taught.get("ordinary") else f"0 to 1 stands for {taught.get('low', 0):g} to {taught.get('high', 1):g} there"
+    return f"{name}: quality learned from {source}; {scale}; made {taught.get('date', 'on an unknown date')}"
 
 # %% ../nbs/10_score.ipynb #21a4c55a
 @patch

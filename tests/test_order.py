@@ -7,6 +7,7 @@ from attiqa.finetune import logits_of
 from attiqa.images import ImageSource, open_source, package_photograph
 from attiqa.model import AttributeNet, load_model, save_model
 from attiqa.order import ladder_qualities, learn_order, order_tests
+from attiqa.score import Scorer
 
 PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png", "china.jpg", "flower.jpg", "rocket.jpg")
 
@@ -103,6 +104,7 @@ def test_what_few_mechanisms_say_across_counts_and_the_others_do_not():
 def test_ordinary_photographs_set_the_scale(started):
     path = learn_order(run=str(started/"a"), **SMALL | dict(ordinary="embedded"))
     net, source = load_model(path), open_source("embedded")
+    assert net.card["scores"]["ordinary"] == len(source) and "better than 70 % of ordinary photographs" in Scorer(path).describe()
     quality = torch.sigmoid(logits_of(net, source))
     assert abs(quality.mean() - .5) < .1 and quality.min() < .25 and quality.max() > .75
 
