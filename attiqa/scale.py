@@ -9,18 +9,18 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 import os
 import pyarrow as pa
-from .core import AttiqaError, file_hash
+from .core import ATTRIBUTES, AttiqaError, file_hash
 from .images import ImageSource, Walk, open_source
 from .labelling import REJECTS, Progress, Result, label_shards, parquet_bytes, software
 from .pseudolabels import claim, gather_rejects
-from .score import RECORD_FIELDS, Score, Scorer
+from .score import Score, Scorer
 from .sources import Shard
 
 # %% auto #0
 __all__ = ['NUMBERS', 'SCORES', 'key_text', 'ShardScorer', 'describe_scores', 'score_source']
 
 # %% ../nbs/10j_scale.ipynb #90e4bb46
-NUMBERS = RECORD_FIELDS[1:-1]
+NUMBERS = ("quality", *ATTRIBUTES)
 SCORES = pa.schema([("key", pa.string()), *((name, pa.float64()) for name in NUMBERS)])
 
 def key_text(key:str)->str: # the key as UTF-8 holds it
