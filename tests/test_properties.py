@@ -193,6 +193,7 @@ def labeller_of(keys, rejected, kept):
         if kept: files["embeddings"] = parquet_bytes(pa.table(dict(key=pa.array(good, pa.string()))))
         yield Result(shard.name, len(shard.units), len(bad), files)
     label.source, label.vlm = SimpleNamespace(shards=lambda size: shards_of(iter(keys), size)), SimpleNamespace(device="cpu")
+    label.kind, label.device = "pseudolabels", "cpu"
     return label
 
 def files_of(place): return {path.relative_to(place): path.read_bytes() for kind in KINDS for path in sorted((place/kind).glob("*"))}
