@@ -514,7 +514,7 @@ def cull_command(folder:Annotated[str, typer.Argument(metavar="FOLDER", help="A 
         left = Counter()
         choices = cull(Scorer(model), watched(partial(listing, [folder], everything, left)), keep)
         for choice in choices: print(cull_line(choice))
-        say(f"{len(choices)} photographs, {sum(choice.keep for choice in choices)} kept, {len({c.group for c in choices} - {-1})} groups")
+        say(f"{len(choices)} photographs, {sum(choice.keep for choice in choices)} kept, groups of several: {len({c.group for c in choices} - {-1})}")
         problems = carry_out(folder, choices, xmp, move_to, link_to) + [f"{c.row.path}: {c.row.score.error}" for c in choices if c.row.score.error]
     for line in problems: say(line)
     raise typer.Exit(int(bool(problems)))
