@@ -1,6 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
-STAGES := 02_prompts 03_pseudolabels 04_pretrain 05b_order
+PARTS := photos native pristine biq2021 clive
+stage = $(BIN)/papermill nbs/$(1).ipynb runs/mini/notebooks/$(2).ipynb -f nbs/presets/mini/$(2).yaml
 RUN := runs/embedded
 JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null | awk '{print $$1 < 4 ? $$1 : 4}')
 
@@ -9,7 +10,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help install dev reproduce mini enhancer test lint browser in-step prepare readme docs clean
+.PHONY: help install dev reproduce mini clip enhancer test lint browser in-step prepare readme docs clean
 
 # The kernel and every import come from .venv, whatever else is on the machine.
 export JUPYTER_PREFER_ENV_PATH := 1
@@ -21,7 +22,8 @@ help:
 	@echo "make test       install, then check: notebooks clean, package and README in step, notebooks run, tests pass"
 	@echo "make lint       ruff, with the rules of ruff.toml"
 	@echo "make browser    install Chromium, with which make test looks at the report"
-	@echo "make mini       train the two shipped models again from PHOTOS=folder (about 2 hours on two cores)"
+	@echo "make mini       train the two shipped scorers again from DATA=folder (about 2 hours on two cores)"
+	@echo "make clip       train the shipped vision-language model again from PHOTOS=folder (about an hour on two cores)"
 	@echo "make enhancer   train the shipped enhancer again from PHOTOS=folder (about an hour on two cores)"
 	@echo "make prepare    after editing a notebook: clean notebooks, export the package, make README.md"
 	@echo "make readme     README.md from nbs/index.ipynb"
@@ -50,19 +52,31 @@ reproduce: .venv/.installed
 	@echo "== a photograph, scored by the shipped scorer"
 	@$(BIN)/attiqa score "$$($(BIN)/python -c 'from importlib.util import find_spec as f; print(f("skimage").submodule_search_locations[0] + "/data/chelsea.png")')"
 
-# The shipped models again, from a folder of photographs (about 2 hours on two cores): make mini PHOTOS=folder
+# The shipped scorers again, from folders of photographs and of human scores (about 2 hours on two cores): make mini DATA=folder
+mini: export OMP_NUM_THREADS := 1
 mini: .venv/.installed
-	@test -d "$(PHOTOS)" || { echo "give a folder of photographs: make mini PHOTOS=folder"; exit 2; }
-	@mkdir -p runs/mini/notebooks attiqa/weights/attiqa-mini-clip
+	@for part in $(PARTS); do test -d "$(DATA)/$$part" || { echo "$(DATA)/$$part: no such folder; make mini DATA=folder wants $(PARTS) in it"; exit 2; }; done
+	@mkdir -p runs/mini/notebooks
 	$(BIN)/python -m pip install --quiet --progress-bar off -c constraints.txt -e '.[mini]'
-	$(BIN)/python tools/lite0.py runs/mini/efficientnet_lite0.safetensors
-	$(BIN)/papermill nbs/11_mini.ipynb runs/mini/notebooks/11_mini_first.ipynb -f nbs/presets/mini/11_mini.yaml -p source "$(PHOTOS)"
-	$(BIN)/papermill nbs/11_mini.ipynb runs/mini/notebooks/11_mini.ipynb -f nbs/presets/mini/11_mini_more.yaml -p source "$(PHOTOS)"
-	cp runs/mini/attiqa-mini-clip/* attiqa/weights/attiqa-mini-clip/
-	for stage in $(STAGES); do $(BIN)/papermill nbs/$$stage.ipynb runs/mini/notebooks/$$stage.ipynb -f nbs/presets/mini/$$stage.yaml; done
-	cp runs/mini/finetuned/order/model.safetensors attiqa/weights/attiqa-mini.safetensors
-	cp runs/mini/finetuned/order/model.json attiqa/weights/attiqa-mini.json
-	$(BIN)/python tools/cards.py runs/mini $(addprefix --human ,$(HUMAN))
+	test -f runs/mini/efficientnet_lite0.safetensors || $(BIN)/python tools/lite0.py runs/mini/efficientnet_lite0.safetensors
+	$(BIN)/python tools/pool.py runs/mini "$(DATA)/native" "$(DATA)/pristine" "$(DATA)/photos"
+	$(call stage,02_prompts,02_prompts)
+	$(call stage,03_pseudolabels,03_pseudolabels)
+	$(call stage,04_pretrain,04_backbone)
+	$(call stage,04_pretrain,04_pretrain)
+	$(call stage,05b_order,05b_order)
+	$(call stage,05_finetune,05_finetune) -p data "$(DATA)/biq2021;$(DATA)/clive"
+	$(BIN)/python tools/ship.py runs/mini
+	$(BIN)/python tools/cards.py runs/mini "$(DATA)"
+
+# The shipped vision-language model again, from a folder of photographs (about 1 hour on two cores): make clip PHOTOS=folder
+clip: .venv/.installed
+	@test -d "$(PHOTOS)" || { echo "give a folder of photographs: make clip PHOTOS=folder"; exit 2; }
+	@mkdir -p runs/clip/notebooks
+	$(BIN)/papermill nbs/11_mini.ipynb runs/clip/notebooks/11_mini_first.ipynb -f nbs/presets/clip/11_mini.yaml -p source "$(PHOTOS)"
+	$(BIN)/papermill nbs/11_mini.ipynb runs/clip/notebooks/11_mini.ipynb -f nbs/presets/clip/11_mini_more.yaml -p source "$(PHOTOS)"
+	cp runs/clip/attiqa-mini-clip/* attiqa/weights/attiqa-mini-clip/
+	$(BIN)/python tools/clip_card.py runs/clip
 
 # The shipped enhancer again, and what it was measured by: make enhancer PHOTOS=folder
 enhancer: .venv/.installed

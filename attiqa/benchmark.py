@@ -4,7 +4,6 @@
 
 # %% ../nbs/06_benchmark.ipynb #5c1c98a1
 from __future__ import annotations
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 import numpy as np, pandas as pd, torch
@@ -12,7 +11,7 @@ from .core import ATTRIBUTES, EMBEDDED, SHIPPED, AttiqaError, generator, record,
 from .datasets import kept_splits, split_groups
 from .distort import KINDS, LADDERS, MECHANISMS, ladder
 from .features import Model, ScoredImages, frozen_features, load_frozen, network_model, scored_images, surrogate_images
-from .finetune import PROBES, fit_heads, fit_network, heads_probe, predict_quality
+from .finetune import FULL_STRENGTH, PROBES, fit_network, heads_probe, linear_start, predict_quality
 from .images import ImageSource, crop_center, open_source, to_tensor
 from .metrics import agreement, bootstrap_interval, compare_methods, d_test, ladder_srcc, median_over_splits, p_test, paired_wilcoxon, selectivity, split_noise, srcc
 from .model import load_model
@@ -130,9 +129,8 @@ def tune_protocols(sets:Sets, model:Model, features:np.ndarray, # (N, D) of the 
                 tests = sets.tests(name, split, train, bool(cross_images) and fraction == max(fractions))
                 tests = {n: t if n == name else np.sort(generator("cross", sets.seed, n).permutation(t)[:cross_images]) for n, t in tests.items()}
                 seed_all("tune", sets.seed, name, split, fraction)
-                net = deepcopy(model.net)
-                fit_heads(net, pooled, sets.scores, train, train[:0], 40, 5, 64, 2e-3, loss)
-                fit_network(net, everything, train, train[:0], epochs, 16, 5e-5, crop, loss, look=look, seed=sets.seed, bf16=bf16)
+                net = linear_start(model.net, pooled, sets.scores, train, sets.groups)
+                fit_network(net, everything, train, train[:0], epochs, crop=crop, loss=loss, look=look, seed=sets.seed, bf16=bf16, **FULL_STRENGTH)
                 predicted = np.full(len(sets.scores), np.nan)
                 for test in tests.values(): predicted[test] = predict_quality(net, everything, test, look)
                 rows += results_rows(sets, tests, predicted, model=model.name, part="whole network", probe=f"fine-tuned, {epochs} epoch" + "s"*(epochs != 1), train=name, fraction=fraction, split=split)
@@ -218,7 +216,7 @@ def numbers(text:str, low:float, high:float)->tuple: # of a parameter, in percen
 
 # %% ../nbs/06_benchmark.ipynb #6c2831a2
 def benchmark(run:str=EMBEDDED, # run directory
-              models:str="attiqa-mini untrained:resnet10t brisque natural formulas naive", # see `load_frozen` in 00h, which also takes a name for the tables
+              models:str="attiqa-mini-unaware untrained:resnet10t brisque natural formulas naive", # see `load_frozen` in 00h, which also takes a name for the tables
               ablations:str="", # run directories whose pretrained networks are compared, separated by blanks
               datasets:str="surrogate", # 'surrogate' (no human scores), or names in READERS, each with its folder behind an equals sign
               source:str="embedded", # images of the surrogate set and of the label-free tests

@@ -327,7 +327,7 @@ def score_command(paths:Annotated[list[str], typer.Argument(metavar="PATH...", h
                   workers:Annotated[int, typer.Option(help="Processes, with --out; -1 is one a core.")]=-1,
                   engine:Annotated[str, typer.Option(help="local, or ray for a cluster, with --out.")]="local",
                   device:Annotated[str|None, typer.Option(help="torch's name, such as cuda.  [default: a GPU where there is one]")]=None,
-                  model:Annotated[str, typer.Option(metavar="PATH", help="A scorer's safetensors or ONNX file.")]="attiqa-mini"):
+                  model:Annotated[str, typer.Option(metavar="PATH", help="attiqa-mini, attiqa-mini-unaware (taught without human scores), or a safetensors or ONNX file.")]="attiqa-mini"):
     if out is not None:
         if any(option is not None for option in (csv_file, json_file, parquet_file, maps)) or resume or everything or len(paths) != 1:
             raise AttiqaError("--out wants one source, and no other output or --all; it resumes by itself")
@@ -407,7 +407,7 @@ def report_command(paths:Annotated[list[str], typer.Argument(metavar="PATH...", 
                    out:Annotated[str, typer.Option("--out", "-o", metavar="FILE", help="The page.")],
                    everything:EVERYTHING=False,
                    title:Annotated[str|None, typer.Option(help="Title of the page.  [default: the first path]")]=None,
-                   model:Annotated[str, typer.Option(metavar="PATH", help="A scorer's safetensors file.")]="attiqa-mini"):
+                   model:Annotated[str, typer.Option(metavar="PATH", help="attiqa-mini, attiqa-mini-unaware (taught without human scores), or a safetensors file.")]="attiqa-mini"):
     if out == "-": raise AttiqaError("--out wants a file")
     check_target("--out", out)
     from attiqa.report import write_report
@@ -455,7 +455,7 @@ def check_command(paths:Annotated[list[str], typer.Argument(metavar="SOURCE...",
                   limits:Annotated[str|None, typer.Option(metavar="FILE", help="YAML: limits that replace the shipped ones.")]=None,
                   fail_on:Annotated[list[str]|None, typer.Option("--fail-on", metavar="NAME=SHARE", help="Fail above a share (1%) or a count (0); NAME is a finding or 'any'.")]=None,
                   everything:EVERYTHING=False,
-                  model:Annotated[str, typer.Option(metavar="PATH", help="A scorer's safetensors or ONNX file.")]="attiqa-mini"):
+                  model:Annotated[str, typer.Option(metavar="PATH", help="attiqa-mini, attiqa-mini-unaware (taught without human scores), or a safetensors or ONNX file.")]="attiqa-mini"):
     if out and os.path.lexists(out) and not os.path.isdir(out): raise AttiqaError(f"--out {printable(out)}: is not a folder")
     from attiqa.findings import failures, findings, findings_table, read_failure, read_limits, summary
     from attiqa.score import Scorer
@@ -503,7 +503,7 @@ def cull_command(folder:Annotated[str, typer.Argument(metavar="FOLDER", help="A 
                  link_to:Annotated[str|None, typer.Option("--link-to", metavar="FOLDER", help="Link to what is kept.")]=None,
                  back:Annotated[bool, typer.Option("--undo", help="Take back what was done to this folder.")]=False,
                  everything:EVERYTHING=False,
-                 model:Annotated[str, typer.Option(metavar="PATH", help="A scorer's safetensors or ONNX file.")]="attiqa-mini"):
+                 model:Annotated[str, typer.Option(metavar="PATH", help="attiqa-mini, attiqa-mini-unaware (taught without human scores), or a safetensors or ONNX file.")]="attiqa-mini"):
     if not os.path.isdir(folder): raise AttiqaError(f"{printable(folder)}: is not a folder")
     for option, target in (("--move-to", move_to), ("--link-to", link_to)):
         if target and os.path.lexists(target) and not os.path.isdir(target): raise AttiqaError(f"{option} {printable(target)}: is not a folder")
@@ -536,7 +536,7 @@ Examples:
 @app.command("export", help=EXPORT)
 def export_command(onnx:Annotated[str|None, typer.Option(metavar="FILE", help="Write ONNX (extra: onnx).")]=None,
                    program:Annotated[str|None, typer.Option("--torch", metavar="FILE", help="Write torch's exported program.")]=None,
-                   model:Annotated[str, typer.Option(metavar="PATH", help="A scorer's safetensors file.")]="attiqa-mini"):
+                   model:Annotated[str, typer.Option(metavar="PATH", help="attiqa-mini, attiqa-mini-unaware (taught without human scores), or a safetensors file.")]="attiqa-mini"):
     if not (onnx or program): raise AttiqaError("export wants --onnx FILE or --torch FILE")
     for option, target in (("--onnx", onnx), ("--torch", program)):
         if target == "-": raise AttiqaError(f"{option} wants a file")
@@ -614,7 +614,7 @@ What is odd (prompts without a picture, the same pictures twice) is said. The ex
 @app.command("rank", help=RANK)
 def rank_command(places:Annotated[list[str], typer.Argument(metavar="FOLDER...", help="Folders of pictures, or one table.")],
                  out:Annotated[str|None, typer.Option(metavar="FOLDER", help="Write everything there.")]=None,
-                 model:Annotated[str, typer.Option(metavar="PATH", help="A scorer's safetensors file.")]="attiqa-mini"):
+                 model:Annotated[str, typer.Option(metavar="PATH", help="attiqa-mini, attiqa-mini-unaware (taught without human scores), or a safetensors file.")]="attiqa-mini"):
     from attiqa.generators import rank, read_comparison, read_folders, stability, to_markdown, write_results
     from attiqa.score import Scorer
     from attiqa.sources import mark_output

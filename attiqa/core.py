@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 # %% auto #0
-__all__ = ['ATTRIBUTES', 'SHIPPED', 'WEIGHTS', 'EMBEDDED', 'PACKAGES', 'AttiqaError', 'stable_seed', 'generator', 'seed_all',
-           'make_like', 'atomic', 'write_json', 'read_json', 'write_parquet', 'read_table', 'one_name', 'file_hash',
-           'project_root', 'run_path', 'smoke', 'cpu_quota', 'cores', 'stage_settings', 'versions', 'git_commit',
-           'record', 'require']
+__all__ = ['ATTRIBUTES', 'SHIPPED', 'WEIGHTS', 'SCORERS', 'EMBEDDED', 'PACKAGES', 'AttiqaError', 'stable_seed', 'generator',
+           'seed_all', 'make_like', 'atomic', 'write_json', 'read_json', 'write_parquet', 'read_table', 'one_name',
+           'file_hash', 'project_root', 'run_path', 'scorer_file', 'smoke', 'cpu_quota', 'cores', 'stage_settings',
+           'versions', 'git_commit', 'record', 'require']
 
 # %% ../nbs/00_core.ipynb #40a1c5d5
 ATTRIBUTES = ("sharpness", "contrast", "brightness", "colorfulness", "noisiness") # in this order everywhere; 1 is best
@@ -127,6 +127,14 @@ def run_path(run:str|Path # a run directory: absolute, or relative to the checko
 # %% ../nbs/00_core.ipynb #5750f7ad
 SHIPPED = Path(find_spec("attiqa").origin).parent # holds weights/ and data/
 WEIGHTS = SHIPPED/"weights" # the shipped models
+
+# %% ../nbs/00_core.ipynb #9ea62cb2
+SCORERS = ("attiqa-mini", "attiqa-mini-unaware") # the shipped ones: fine-tuned on people's scores; taught without any
+
+def scorer_file(model:str|Path # a name of SCORERS, or the path of a file
+               )->Path: # which may not be there
+    "Where a scorer's file lies."
+    return WEIGHTS/f"{model}.safetensors" if str(model) in SCORERS else Path(model).expanduser()
 
 # %% ../nbs/00_core.ipynb #69f67ac5
 EMBEDDED = "runs/embedded" # the run that everything falls back on: no network, no data of the user's

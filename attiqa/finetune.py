@@ -31,11 +31,12 @@ from .pretrain import fix_kernels, pretrain, use_gpu
 from .training import HalfPrecision, HoldAttributes, MovingAverage, keep_memory
 
 # %% auto #0
-__all__ = ['STRENGTHS', 'PROBES', 'QUALITY_LOSSES', 'SCALE_FREE', 'signed_root', 'spectrum', 'left_out_residuals', 'ridge_fit',
-           'linear_probe', 'svr_probe', 'l1_quality', 'plcc_quality', 'norm_in_norm', 'score_loss', 'quality_loss',
-           'QualityHead', 'HeadsNet', 'QualityNet', 'depth_groups', 'BestEpoch', 'set_aside', 'fit_quality', 'rows_of',
-           'ScoredCrops', 'match_scale', 'logits_of', 'percentile_scale', 'fit_head', 'fit_linear', 'predict_quality',
-           'settle', 'thaw', 'fit_heads', 'heads_probe', 'fit_network', 'results_of', 'today', 'finetune']
+__all__ = ['STRENGTHS', 'PROBES', 'QUALITY_LOSSES', 'SCALE_FREE', 'FULL_STRENGTH', 'signed_root', 'spectrum',
+           'left_out_residuals', 'ridge_fit', 'linear_probe', 'svr_probe', 'l1_quality', 'plcc_quality', 'norm_in_norm',
+           'score_loss', 'quality_loss', 'QualityHead', 'HeadsNet', 'QualityNet', 'depth_groups', 'BestEpoch',
+           'set_aside', 'fit_quality', 'rows_of', 'ScoredCrops', 'match_scale', 'logits_of', 'percentile_scale',
+           'fit_head', 'fit_linear', 'linear_start', 'predict_quality', 'settle', 'thaw', 'fit_heads', 'heads_probe',
+           'fit_network', 'results_of', 'today', 'finetune']
 
 # %% ../nbs/05_finetune.ipynb #7fa37a4c
 def signed_root(x:np.ndarray)->np.ndarray:
@@ -258,6 +259,20 @@ def fit_linear(net:AttributeNet, # its regressor is one layer
     layer.weight.copy_(torch.from_numpy(weights)[None])
     layer.bias.fill_(float(shift))
     return torch.sigmoid(net.regressor(features)[:, 0]).numpy()
+
+# %% ../nbs/05_finetune.ipynb #648d0875
+FULL_STRENGTH = dict(batch=32, rate=5e-5, share=.5, ema=.99, decay=.05, kernels=False) # of `fit_network`
+
+def linear_start(net:AttributeNet, # stays as it is
+                 pooled:torch.Tensor, # (N, width) of its backbone
+                 scores:np.ndarray, train:np.ndarray, groups:np.ndarray # as in `fit_linear`
+                )->AttributeNet:
+    "A copy whose regressor is one layer, fitted by ridge."
+    net = with_regressor(deepcopy(net), linear=True)
+    with torch.no_grad():
+        features = torch.cat(net.embed(pooled), 1)
+    fit_linear(net, features, scores, train, groups)
+    return net
 
 # %% ../nbs/05_finetune.ipynb #3b45df67
 @torch.no_grad()

@@ -18,17 +18,17 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 import numpy as np
 from fastcore.basics import patch
 from PIL import Image
-from .core import ATTRIBUTES, WEIGHTS, AttiqaError, cores
+from .core import ATTRIBUTES, SCORERS, AttiqaError, cores, scorer_file
 from .engine import card_in, engine_of, exported_engine
 from .images import MAX_PIXELS, find_images, open_image, to_image, to_rgb
 from .sources import Named
 if TYPE_CHECKING: import torch # takes longer than scoring a hundred photographs, so what needs it imports it
 
 # %% auto #0
-__all__ = ['RECORD_FIELDS', 'MAX_SCORED_PIXELS', 'MIN_SIDE', 'ROUNDING', 'TAKEN', 'READERS', 'MINI', 'FORK_WAIT', 'UNDER_WAY',
-           'SIGNS', 'LEARNED_FROM', 'READ_AHEAD', 'Score', 'fit', 'loaded_torch', 'is_tensor', 'check_tensor',
-           'to_array', 'Readable', 'file_bytes', 'read_array', 'read_pixels', 'several', 'single_thread', 'Passes',
-           'may_have_accelerator', 'Scorer', 'in_order', 'score', 'to_table']
+__all__ = ['RECORD_FIELDS', 'MAX_SCORED_PIXELS', 'MIN_SIDE', 'ROUNDING', 'TAKEN', 'READERS', 'MINI', 'UNAWARE', 'FORK_WAIT',
+           'UNDER_WAY', 'SIGNS', 'LEARNED_FROM', 'READ_AHEAD', 'Score', 'fit', 'loaded_torch', 'is_tensor',
+           'check_tensor', 'to_array', 'Readable', 'file_bytes', 'read_array', 'read_pixels', 'several',
+           'single_thread', 'Passes', 'may_have_accelerator', 'Scorer', 'in_order', 'score', 'to_table']
 
 # %% ../nbs/10_score.ipynb #13ec4604
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ def several(images # what a caller passes
     return True
 
 # %% ../nbs/10_score.ipynb #dd35a6f3
-MINI = "attiqa-mini" # the scorer that the package ships
+MINI, UNAWARE = SCORERS # the default; the one that no human score taught
 
 # %% ../nbs/10_score.ipynb #38257a1a
 FORK_WAIT = 20. # seconds; a computation takes less than one
@@ -229,10 +229,10 @@ def _place(device): # torch's name of where to compute
 # %% ../nbs/10_score.ipynb #ac75c83a
 class Scorer:
     "A model that scores pictures; make it once, call it often, from any thread or process."
-    def __init__(self, model:str|Path=MINI, # the shipped scorer, a safetensors file that stage 04 or 05 wrote, or an .onnx file made of one
+    def __init__(self, model:str|Path=MINI, # a shipped scorer of SCORERS, a safetensors file that stage 04 or 05 wrote, or an .onnx file made of one
                  device:str|torch.device|None=None, # torch's name; None takes the accelerator where there is one
                  half:bool=False): # compute the backbone in 16 bits, which only a GPU does well
-        self.path, self.half = WEIGHTS/f"{MINI}.safetensors" if str(model) == MINI else Path(model).expanduser(), half
+        self.path, self.half = scorer_file(model), half
         self.exported = self.path.suffix == ".onnx"
         if not self.path.is_file(): raise AttiqaError(f"{self.path}: no such model file")
         self.place = "cpu" if self.exported and device is None else _place(device)
@@ -425,7 +425,7 @@ def quality_map(self:Scorer, image, # what `read_pixels` takes
 # %% ../nbs/10_score.ipynb #648dfbd6
 def _identity(model): # changes whenever the file does
     with suppress(OSError, ValueError):
-        stat = os.stat(WEIGHTS/f"{MINI}.safetensors" if str(model) == MINI else Path(model).expanduser())
+        stat = os.stat(scorer_file(model))
         return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 @lru_cache(maxsize=1)
