@@ -12,12 +12,12 @@ from .benchmark import MEASURED, benchmark, gains, medians
 from .core import ATTRIBUTES, EMBEDDED, SHIPPED, AttiqaError, atomic, read_json, read_table, record, require, run_path, write_json
 
 # %% auto #0
-__all__ = ['PUBLISHED', 'NUMBERS', 'PAPER', 'SETS', 'OKABE_ITO', 'MARKERS', 'STYLE', 'TABLES', 'FIGURES', 'published', 'Results',
-           'read_results', 'method_name', 'summary', 'Table', 'cell', 'number', 'side_by_side', 'in_domain_table',
-           'cross_table', 'efficiency_table', 'unaware_table', 'label_free_table', 'Figure', 'looks_of', 'save',
-           'efficiency_figure', 'pretrained_pair', 'gain_table', 'gain_figure', 'dots', 'ladder_figure',
-           'unaware_figure', 'whole_scores', 'label_free_figure', 'cross_figure', 'heat', 'selectivity_figure',
-           'everything', 'figures']
+__all__ = ['PUBLISHED', 'NUMBERS', 'PAPER', 'SETS', 'OKABE_ITO', 'MARKERS', 'STYLE', 'STARTS', 'HUES', 'TABLES', 'FIGURES',
+           'published', 'Results', 'read_results', 'method_name', 'summary', 'Table', 'cell', 'number', 'side_by_side',
+           'in_domain_table', 'cross_table', 'efficiency_table', 'unaware_table', 'label_free_table', 'Figure',
+           'looks_of', 'save', 'efficiency_figure', 'pretrained_pair', 'gain_table', 'gain_figure', 'dots', 'hue_of',
+           'ladder_figure', 'unaware_figure', 'whole_scores', 'label_free_figure', 'cross_figure', 'heat',
+           'selectivity_figure', 'everything', 'figures']
 
 # %% ../nbs/07_figures.ipynb #73a9e151
 PUBLISHED = (SHIPPED/"data"/"published_results.csv", SHIPPED/"data"/"attiqa_paper.csv")
@@ -207,11 +207,13 @@ def efficiency_figure(results:Results)->Figure:
     return Figure("figure_data_efficiency", caption, figure)
 
 # %% ../nbs/07_figures.ipynb #1cb3bd7f
-def pretrained_pair(results:Results)->tuple|None: # (model, part) of the attribute-pretrained backbone and of the untrained one
+STARTS = ("ImageNet", "untrained") # what a pretrained backbone is compared with: the first of them that was measured
+
+def pretrained_pair(results:Results)->tuple|None: # (model, part) of the attribute-pretrained backbone and of its start
     "The two rows that say what pretraining gave."
     models = dict.fromkeys(results.protocols[results.protocols.part == "backbone"].model)
-    plain = next((m for m in models if m.startswith("untrained")), None)
-    trained = next((m for m in models if m != plain), None)
+    plain = next((m for start in STARTS for m in models if m.startswith(start)), None)
+    trained = next((m for m in models if not m.startswith(STARTS)), None)
     return ((trained, "backbone"), (plain, "backbone")) if plain and trained else None
 
 def gain_table(results:Results)->pd.DataFrame: # test, and what `gains` gives
@@ -243,6 +245,13 @@ def dots(axis:plt.Axes, table:pd.DataFrame, colour:str): # table: method, srcc, 
     axis.scatter(table.srcc, table.method, c=[colour(m) for m in table.method], s=22, zorder=3)
     axis.grid(axis="y", lw=.3); axis.set_xlabel("SRCC")
 
+HUES = dict(untrained=1, BRISQUE=2, ImageNet=4) # places in OKABE_ITO, by how a method's name begins; the rest is 0
+
+def hue_of(method:str)->str:
+    "Grey where somebody else published it, else the hue of its kind."
+    if method.endswith("(published)"): return ".6"
+    return OKABE_ITO[next((hue for name, hue in HUES.items() if method.startswith(name)), 0)]
+
 def ladder_figure(results:Results)->Figure:
     "From filters to attributes: probes measured here, beside published ones."
     ours, peers = summary(results, "in-domain").query("~probe.str.startswith('fine-tuned')", engine="python"), published("linear-probe")
@@ -251,10 +260,10 @@ def ladder_figure(results:Results)->Figure:
         figure, axes = plt.subplots(1, len(sets), figsize=(4.4*len(sets), .21*(ours.method.nunique() + 7) + .9), squeeze=False)
         for axis, test in zip(axes[0], sets):
             both = pd.concat([ours[ours.test == test], peers[peers.test == test].assign(method=lambda t: t.method + " (published)")])
-            dots(axis, both, lambda m: ".6" if m.endswith("(published)") else OKABE_ITO["untrained" in m or 2*("BRISQUE" in m)])
+            dots(axis, both, hue_of)
             axis.set_title(test)
         figure.tight_layout()
-    return Figure("figure_probe_ladder", f"What frozen features carry: median SRCC over splits with its 95 % interval. Grey: linear probes of DP-IQA's table. Blue: attribute-pretrained, orange: untrained, green: handcrafted. {results.about}", figure)
+    return Figure("figure_probe_ladder", f"What frozen features carry: median SRCC over splits with its 95 % interval. Grey: linear probes of DP-IQA's table. Blue: attribute-pretrained, yellow: its start, ImageNet's weights, red: untrained, green: handcrafted. {results.about}", figure)
 
 def unaware_figure(results:Results, test:str="CLIVE")->Figure|None:
     "Opinion-unaware scores on one dataset."

@@ -1,18 +1,18 @@
-"The shipped scorer on photographs that it never saw: by what it was taught, and by what it never met."
+"The scorer that order alone taught, on photographs that it never saw: by what it was taught, and by what it never met."
 import pytest, torch
 from attiqa import order
-from attiqa.core import WEIGHTS, AttiqaError
+from attiqa.core import AttiqaError, scorer_file
 from attiqa.distort import BROAD, KINDS, LADDERS, MECHANISMS, NEVER, random_recipe
 from attiqa.finetune import logits_of
 from attiqa.images import ImageSource, open_source, package_photograph
 from attiqa.model import AttributeNet, load_model, save_model
 from attiqa.order import ladder_qualities, learn_order, order_tests
-from attiqa.score import Scorer
+from attiqa.score import UNAWARE, Scorer
 
 PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png", "china.jpg", "flower.jpg", "rocket.jpg")
 
 @pytest.fixture(scope="module")
-def net(): return load_model(WEIGHTS/"attiqa-mini.safetensors")
+def net(): return load_model(scorer_file(UNAWARE))
 
 def values_of(net, names):
     found = ladder_qualities(net, ImageSource("photographs", PHOTOS, package_photograph), names, 192, 0)
@@ -35,11 +35,6 @@ def test_kinds_are_apart_and_recipes_draw_the_eighteen():
 def test_quality_alone_and_in_a_batch(net):
     x = torch.rand(5, 3, 96, 80, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode(): assert (net.quality(x) - torch.cat([net.quality(one[None]) for one in x])).abs().max() < 1e-5
-
-def test_the_card_shows_what_fails():
-    card, picture = (WEIGHTS/"attiqa-mini.md").read_text(encoding="utf-8"), WEIGHTS/"attiqa-mini-failures.jpg"
-    assert picture.name in card and picture.stat().st_size < 60_000
-    assert (WEIGHTS/"attiqa-mini.safetensors").stat().st_size <= 16e6
 
 SMALL = dict(source="embedded", count=6, tested=1, size=48, chains=1, rungs=2, draws=2, hidden=8, epochs=2, batch=2)
 
