@@ -15,19 +15,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 import typer
 from tqdm import tqdm
+from typer.core import TyperGroup
 from . import __version__
 from .core import ATTRIBUTES, AttiqaError, atomic, make_like, one_name, stable_seed
 if TYPE_CHECKING: from attiqa.score import Score, Scorer # takes seconds
 
 # %% auto #0
-__all__ = ['OWN', 'NUMBERS', 'CSV', 'JSON', 'TABLE', 'DASH', 'app', 'HELP', 'EVERYTHING', 'MARKED', 'REPORT', 'CHECK', 'CULL',
-           'EXPORT', 'PROPOSE', 'RANK', 'ENHANCE', 'REPRODUCE', 'UsageError', 'expand', 'source_of', 'paths_of_input',
-           'printable', 'Format', 'values', 'csv_record', 'json_record', 'table_record', 'write_records',
-           'check_target', 'check_targets', 'opened', 'write_parquet_table', 'Outputs', 'write_files', 'score_words',
-           'score_shards', 'root', 'say', 'name_problems', 'score_command', 'spot', 'map_place', 'shared_spots',
-           'map_writer', 'report_command', 'watched', 'listing', 'check_command', 'printable_lines', 'write_findings',
-           'cull_command', 'cull_line', 'export_command', 'relabel_command', 'read_words', 'propose_command',
-           'rank_command', 'enhance_command', 'reproduce_command', 'verify_command', 'main']
+__all__ = ['OWN', 'NUMBERS', 'CSV', 'JSON', 'TABLE', 'DASH', 'PHOTOGRAPHERS', 'BUILDERS', 'RESEARCHERS', 'GROUPS', 'app', 'HELP',
+           'EVERYTHING', 'MARKED', 'REPORT', 'CHECK', 'CULL', 'EXPORT', 'PROPOSE', 'RANK', 'ENHANCE', 'REPRODUCE',
+           'UsageError', 'expand', 'source_of', 'paths_of_input', 'printable', 'Format', 'values', 'csv_record',
+           'json_record', 'table_record', 'write_records', 'check_target', 'check_targets', 'opened',
+           'write_parquet_table', 'Outputs', 'write_files', 'score_words', 'score_shards', 'Grouped', 'root', 'say',
+           'name_problems', 'score_command', 'spot', 'map_place', 'shared_spots', 'map_writer', 'report_command',
+           'watched', 'listing', 'check_command', 'printable_lines', 'write_findings', 'cull_command', 'cull_line',
+           'export_command', 'relabel_command', 'read_words', 'propose_command', 'rank_command', 'enhance_command',
+           'reproduce_command', 'verify_command', 'main']
 
 # %% ../nbs/10a_cli.ipynb #df5279ca
 OWN = "is written by attiqa, see {}; --all takes it"
@@ -259,8 +261,23 @@ def score_shards(source:str, out:str, model:str, device:str|None, shard:int, wor
     say(f"{done.images:,} images scored now, {rejected:,} rejected in all; {out}/scores holds the shards, {out}/rejects.parquet the reasons")
     return int(bool(rejected))
 
+# %% ../nbs/10a_cli.ipynb #591f568c
+PHOTOGRAPHERS, BUILDERS, RESEARCHERS = "Photographers", "Builders of datasets and models", "Researchers"
+GROUPS = (PHOTOGRAPHERS, BUILDERS, RESEARCHERS) # who uses a command: its `rich_help_panel`
+
+class Grouped(TyperGroup):
+    "Commands under those who use them, without empty lines between."
+    def format_commands(self, ctx, formatter): # click's context and writer
+        width = max(map(len, self.commands))
+        formatter.write_paragraph()
+        for group in GROUPS:
+            members = [(name, command) for name, command in self.commands.items() if command.rich_help_panel == group]
+            formatter.write_heading(group)
+            with formatter.indentation():
+                formatter.write_dl([(name.ljust(width), command.short_help or "") for name, command in members])
+
 # %% ../nbs/10a_cli.ipynb #8bda0582
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer(cls=Grouped, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 def _show_version(wanted:bool):
     if wanted:
@@ -312,7 +329,8 @@ def name_problems(also:Callable|None=None # what else is done with every score
     return name
 
 # %% ../nbs/10a_cli.ipynb #327b40ea
-@app.command("score", help=HELP)
+@app.command("score", rich_help_panel=PHOTOGRAPHERS,
+             short_help="quality and five attributes of photographs, as a table", help=HELP)
 def score_command(paths:Annotated[list[str], typer.Argument(metavar="PATH...", help="Image files, folders, patterns; lists, tables, tars; '-' for paths from standard input.")],
                   csv_file:Annotated[str|None, typer.Option("--csv", metavar="FILE", help=f"Write CSV; {DASH}.")]=None,
                   json_file:Annotated[str|None, typer.Option("--json", metavar="FILE", help=f"Write JSON; {DASH}.")]=None,
@@ -402,7 +420,8 @@ Examples:
 
 The page needs no network and no other file. The exit code is 1 where an image was rejected; the page names it."""
 
-@app.command("report", help=REPORT)
+@app.command("report", rich_help_panel=PHOTOGRAPHERS,
+             short_help="one page to look through, compare, rate and pick", help=REPORT)
 def report_command(paths:Annotated[list[str], typer.Argument(metavar="PATH...", help="Image files, folders, patterns.")],
                    out:Annotated[str, typer.Option("--out", "-o", metavar="FILE", help="The page.")],
                    everything:EVERYTHING=False,
@@ -449,7 +468,8 @@ def listing(paths:list[str], everything:bool, left:Counter # counts what is left
         if reason: raise AttiqaError(f"{printable(file)}: {reason}")
         yield file
 
-@app.command("check", help=CHECK)
+@app.command("check", rich_help_panel=BUILDERS,
+             short_help="named problems of a dataset, with an exit code for CI", help=CHECK)
 def check_command(paths:Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Image files, folders, patterns.")],
                   out:Annotated[str|None, typer.Option("--out", "-o", metavar="FOLDER", help="Write findings.csv and findings.parquet there.")]=None,
                   limits:Annotated[str|None, typer.Option(metavar="FILE", help="YAML: limits that replace the shipped ones.")]=None,
@@ -495,7 +515,8 @@ Examples:
 A photograph is never changed. A sidecar that is there keeps all that is in it. Brackets and panoramas are kept whole.
 The exit code is 0, or 1 where a photograph met a problem, 2 for a wrong argument."""
 
-@app.command("cull", help=CULL)
+@app.command("cull", rich_help_panel=PHOTOGRAPHERS,
+             short_help="the best of each group, as stars in XMP sidecars", help=CULL)
 def cull_command(folder:Annotated[str, typer.Argument(metavar="FOLDER", help="A folder of photographs.")],
                  keep:Annotated[int, typer.Option(min=1, metavar="N", help="Keep the best N of each group.")]=1,
                  xmp:Annotated[bool, typer.Option("--xmp", help="Write XMP sidecars.")]=False,
@@ -533,7 +554,8 @@ Examples:
   attiqa export --onnx scorer.onnx
   attiqa export --torch scorer.pt2 --model runs/mine/finetuned/clive/model.safetensors"""
 
-@app.command("export", help=EXPORT)
+@app.command("export", rich_help_panel=BUILDERS,
+             short_help="the scorer for ONNX and torch.export", help=EXPORT)
 def export_command(onnx:Annotated[str|None, typer.Option(metavar="FILE", help="Write ONNX (extra: onnx).")]=None,
                    program:Annotated[str|None, typer.Option("--torch", metavar="FILE", help="Write torch's exported program.")]=None,
                    model:Annotated[str, typer.Option(metavar="PATH", help="A scorer's safetensors file.")]="attiqa-mini"):
@@ -551,7 +573,8 @@ def export_command(onnx:Annotated[str|None, typer.Option(metavar="FILE", help="W
         print(f"{onnx}: within {gap:.1g} of torch's scores; {fast:.1f} images of 640x480 a second in onnxruntime, {slow:.1f} in torch, one thread each")
 
 # %% ../nbs/10a_cli.ipynb #37ce8c3d
-@app.command("relabel")
+@app.command("relabel", rich_help_panel=RESEARCHERS,
+             short_help="pseudo-labels by other prompts, without the images")
 def relabel_command(run:Annotated[str, typer.Argument(metavar="RUN", help="Run directory whose labels kept their embeddings.")],
                     prompts:Annotated[str, typer.Argument(metavar="PROMPTS", help="A prompts.json for the same model.")],
                     to:Annotated[str, typer.Option("--to", metavar="RUN", help="Run directory for the new labels.")]):
@@ -578,7 +601,8 @@ Examples:
 
 Then: papermill nbs/02_prompts.ipynb out.ipynb -p bank bank.json. The exit code is 1 where an entry was turned away."""
 
-@app.command("propose", help=PROPOSE)
+@app.command("propose", rich_help_panel=RESEARCHERS,
+             short_help="more prompt candidates, from a language model", help=PROPOSE)
 def propose_command(out:Annotated[str|None, typer.Option(metavar="FILE", help="Write the larger bank.")]=None,
                     answer:Annotated[str|None, typer.Option(metavar="FILE", help="A language model's answer; '-' is standard input.")]=None,
                     url:Annotated[str|None, typer.Option(help="Base address of an OpenAI-compatible endpoint.")]=None,
@@ -611,7 +635,8 @@ Examples:
 
 What is odd (prompts without a picture, the same pictures twice) is said. The exit code is 1 where a picture was rejected."""
 
-@app.command("rank", help=RANK)
+@app.command("rank", rich_help_panel=BUILDERS,
+             short_help="a leaderboard of image generators", help=RANK)
 def rank_command(places:Annotated[list[str], typer.Argument(metavar="FOLDER...", help="Folders of pictures, or one table.")],
                  out:Annotated[str|None, typer.Option(metavar="FOLDER", help="Write everything there.")]=None,
                  model:Annotated[str, typer.Option(metavar="PATH", help="A scorer's safetensors file.")]="attiqa-mini"):
@@ -641,7 +666,8 @@ Resolution, format, colour profile, EXIF, XMP and text are kept; what the new fi
 is turned upright. What the network is not sure to better is left as it is and copied byte for byte. The exit code is 0,
 or 1 where a file could not be edited or is there already, 2 for a wrong argument."""
 
-@app.command("enhance", help=ENHANCE)
+@app.command("enhance", rich_help_panel=PHOTOGRAPHERS,
+             short_help="better exposure, colour and sharpness, into new files", help=ENHANCE)
 def enhance_command(source:Annotated[str, typer.Argument(metavar="IN", help="An image file or a folder.")],
                     out:Annotated[str, typer.Argument(metavar="OUT", help="Where the edit goes: a file or a folder.")],
                     force:Annotated[bool, typer.Option("--force", help="Write over files that are there.")]=False,
@@ -672,7 +698,8 @@ Examples:
 
 The exit code is 1 where a compared figure differs."""
 
-@app.command("reproduce", help=REPRODUCE)
+@app.command("reproduce", rich_help_panel=RESEARCHERS,
+             short_help="run the stages of the paper, resume them, compare runs", help=REPRODUCE)
 def reproduce_command(run:Annotated[str, typer.Argument(metavar="RUN", help="Run directory.")]="runs/embedded",
                       preset:Annotated[str, typer.Option(help="A preset of nbs/presets, or a YAML file or folder.")]="",
                       first:Annotated[str, typer.Option("--from", metavar="STAGE", help="Begin with this stage: 03.")]="",
@@ -692,7 +719,8 @@ def reproduce_command(run:Annotated[str, typer.Argument(metavar="RUN", help="Run
     say(f"{len(found)} figures differ from {like}" if found else f"every figure is that of {like}, within its tolerance")
     raise typer.Exit(int(bool(found)))
 
-@app.command("verify", help="Compare the files of a run with the hashes in its manifest. The exit code is 1 where one differs.")
+@app.command("verify", rich_help_panel=RESEARCHERS,
+             short_help="compare the files of a run with its manifest", help="Compare the files of a run with the hashes in its manifest. The exit code is 1 where one differs.")
 def verify_command(run:Annotated[str, typer.Argument(metavar="RUN", help="Run directory.")]="runs/embedded"):
     from attiqa.reproduce import verify
     for line in (wrong := verify(run)): print(line)
