@@ -27,9 +27,9 @@ __all__ = ['OWN', 'NUMBERS', 'CSV', 'JSON', 'TABLE', 'DASH', 'PHOTOGRAPHERS', 'B
            'json_record', 'table_record', 'write_records', 'check_target', 'check_targets', 'opened',
            'write_parquet_table', 'Outputs', 'write_files', 'score_words', 'score_shards', 'Grouped', 'root', 'say',
            'name_problems', 'score_command', 'spot', 'map_place', 'shared_spots', 'map_writer', 'report_command',
-           'watched', 'listing', 'check_command', 'printable_lines', 'write_findings', 'cull_command', 'cull_line',
-           'export_command', 'relabel_command', 'read_words', 'propose_command', 'rank_command', 'enhance_command',
-           'reproduce_command', 'verify_command', 'main']
+           'watched', 'listing', 'check_command', 'printable_lines', 'write_findings', 'cull_command', 'check_report',
+           'page_view', 'write_cull_page', 'cull_line', 'export_command', 'relabel_command', 'read_words',
+           'propose_command', 'rank_command', 'enhance_command', 'reproduce_command', 'verify_command', 'main']
 
 # %% ../nbs/10a_cli.ipynb #df5279ca
 OWN = "is written by attiqa, see {}; --all takes it"
@@ -411,14 +411,15 @@ def map_writer(scorer:Scorer, folder:str|None, # of the maps; None for none
     return write
 
 # %% ../nbs/10a_cli.ipynb #6366a922
-REPORT = """Score photographs and write one page to look through them: gallery, histograms, worst and best, near-duplicates, maps, picks.
+REPORT = """Score photographs and write one page to cull with: groups side by side, findings, stars and flags by keyboard, zoom and comparison.
 
 \b
 Examples:
   attiqa report holiday -o report.html
   attiqa report holiday 'more/*.jpg' -o report.html --title 'Summer'
 
-The page needs no network and no other file. The exit code is 1 where an image was rejected; the page names it."""
+The page needs no network. It exports CSV and XMP sidecars. Past 2,000 photographs, FILE_files beside it holds the thumbnails.
+The exit code is 1 where an image was rejected; the page names it."""
 
 @app.command("report", rich_help_panel=PHOTOGRAPHERS,
              short_help="one page to look through, compare, rate and pick", help=REPORT)
@@ -436,7 +437,7 @@ def report_command(paths:Annotated[list[str], typer.Argument(metavar="PATH...", 
     def listed():
         left.clear()
         yield from (file for file, _ in chain.from_iterable(expand(path, everything, left) for path in paths))
-    watch = lambda entries: tqdm(entries, total=sum(1 for _ in listed()), unit="image", disable=not sys.stderr.isatty(), leave=False)
+    watch = lambda files: tqdm(files, total=sum(1 for _ in listed()), unit="image", disable=not sys.stderr.isatty(), leave=False)
     rejected = write_report(listed(), out, Scorer(model), title or paths[0], watch)
     if line := left_line(left): say(line)
     if rejected: say(f"{rejected} could not be scored; {out} says why")
@@ -508,6 +509,7 @@ CULL = """Group the photographs of a shoot, mark the best of each group, propose
 Examples:
   attiqa cull holiday                        what would be kept, and why
   attiqa cull holiday --keep 2 --xmp         sidecars with stars, labels and keywords, for darktable, digiKam, Lightroom
+  attiqa cull holiday --report page.html     the same as a page, to look at and to change
   attiqa cull holiday --move-to rejects      what is not kept goes there
   attiqa cull holiday --link-to best         links to what is kept
   attiqa cull holiday --undo                 all of that is taken back
@@ -522,23 +524,44 @@ def cull_command(folder:Annotated[str, typer.Argument(metavar="FOLDER", help="A 
                  xmp:Annotated[bool, typer.Option("--xmp", help="Write XMP sidecars.")]=False,
                  move_to:Annotated[str|None, typer.Option("--move-to", metavar="FOLDER", help="Move what is not kept.")]=None,
                  link_to:Annotated[str|None, typer.Option("--link-to", metavar="FOLDER", help="Link to what is kept.")]=None,
+                 report:Annotated[str|None, typer.Option("--report", metavar="FILE", help="Write a page with the groups.")]=None,
                  back:Annotated[bool, typer.Option("--undo", help="Take back what was done to this folder.")]=False,
                  everything:EVERYTHING=False,
                  model:Annotated[str, typer.Option(metavar="PATH", help="A scorer's safetensors or ONNX file.")]="attiqa-mini"):
     if not os.path.isdir(folder): raise AttiqaError(f"{printable(folder)}: is not a folder")
     for option, target in (("--move-to", move_to), ("--link-to", link_to)):
         if target and os.path.lexists(target) and not os.path.isdir(target): raise AttiqaError(f"{option} {printable(target)}: is not a folder")
+    if report: check_report(report, move_to)
     from attiqa.cull import carry_out, cull, undo
     if back: problems = undo(folder)
     else:
         from attiqa.score import Scorer
-        left = Counter()
-        choices = cull(Scorer(model), watched(partial(listing, [folder], everything, left)), keep)
+        scorer, left = Scorer(model), Counter()
+        choices = cull(scorer, watched(partial(listing, [folder], everything, left)), keep, page_view(scorer) if report else None)
         for choice in choices: print(cull_line(choice))
         say(f"{len(choices)} photographs, {sum(choice.keep for choice in choices)} kept, groups of several: {len({c.group for c in choices} - {-1})}")
+        if report: write_cull_page(choices, report, folder, scorer)
         problems = carry_out(folder, choices, xmp, move_to, link_to) + [f"{c.row.path}: {c.row.score.error}" for c in choices if c.row.score.error]
     for line in problems: say(line)
     raise typer.Exit(int(bool(problems)))
+
+def check_report(target:str, move_to:str|None):
+    "Refuse a page that cannot be written, or whose photographs go elsewhere."
+    if target == "-": raise AttiqaError("--report wants a file")
+    if move_to: raise AttiqaError("--report shows photographs where they are; give it without --move-to")
+    check_target("--report", target)
+
+def page_view(scorer # a Scorer
+             )->Callable:
+    "What a page keeps of an image's pixels."
+    from attiqa.report import view
+    return partial(view, scorer)
+
+def write_cull_page(choices:list, # of `Choice`
+                    target:str, title:str, scorer): # a Scorer
+    "The page of `attiqa report`, with these choices."
+    from attiqa.report import write_page
+    write_page(choices, target, title, scorer.describe())
 
 def cull_line(choice # a `Choice`
              )->str:
