@@ -5,7 +5,7 @@
 # %% ../nbs/10l_cull.ipynb #3be2bf12
 from __future__ import annotations
 import hashlib, math, os, shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -19,17 +19,18 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.stats import rankdata
 from sklearn.neighbors import NearestNeighbors
-from .core import AttiqaError, atomic, read_json, write_json
-from .findings import Row, duplicate_groups, look
+from .core import ATTRIBUTES, AttiqaError, atomic, read_json, write_json
+from .findings import Row, duplicate_groups, look, with_duplicates
 from .images import open_image, opened_image
-from .score import Scorer, in_order
+from .score import Score, Scorer, in_order
 from .sources import mark_output
 
 # %% auto #0
 __all__ = ['TAKEN', 'PARTS', 'BIAS', 'TIME', 'APERTURE', 'SPEED', 'CELLS', 'ALIKE', 'BURST', 'PAUSE', 'RUN', 'GRID', 'STOPS',
            'STARS', 'RDF', 'XMP', 'DC', 'HIERARCHY', 'EMPTY', 'KEYWORD', 'LOG', 'Shot', 'camera_notes', 'shot', 'ranks',
-           'alike', 'moved', 'panoramas', 'is_bracket', 'Choice', 'grouped', 'choose', 'cull', 'sidecar', 'read_xmp',
-           'descriptions', 'children', 'value_of', 'add_keywords', 'merged', 'Actions', 'undo', 'carry_out']
+           'alike', 'moved', 'panoramas', 'is_bracket', 'Choice', 'grouped', 'lead', 'choose', 'cull', 'sidecar',
+           'read_xmp', 'descriptions', 'children', 'value_of', 'add_keywords', 'with_marks', 'merged', 'Actions',
+           'undo', 'carry_out']
 
 # %% ../nbs/10l_cull.ipynb #1a32548b
 TAKEN, PARTS, BIAS, TIME, APERTURE, SPEED = 0x9003, 0x9291, 0x9204, 0x829A, 0x829D, 0x8827 # EXIF: when, parts of a second, exposure
@@ -59,9 +60,10 @@ def camera_notes(path:str # of an image file
     with np.errstate(all="ignore"): light = float(np.log2(time*speed/aperture**2))
     return taken, light if math.isfinite(light) else _number(exif.get(BIAS))
 
-def shot(scorer:Scorer, path:str)->Shot:
+def shot(scorer:Scorer, path:str, also:Callable|None=None # see `look`
+        )->Shot:
     "All that culling needs of one file."
-    row = look(scorer, None, path)
+    row = look(scorer, None, path, also)
     if row.score.error: return Shot(row)
     small = open_image(path, CELLS).convert("L").resize((CELLS, CELLS), Image.Resampling.BOX)
     return Shot(row, *camera_notes(path), np.asarray(small, np.float32))
@@ -139,6 +141,7 @@ class Choice:
     keep: bool = True
     stars: int = 0 # 1 to 5; 0 where there is no score
     reason: str = "" # in words
+    lead: str = "" # see `lead`: of the best over the next one, of the best over this one
 
 STARS = (.1, .35, .7, .9) # quantiles of the shoot, between 1 and 2 stars and so on
 
@@ -155,25 +158,45 @@ def grouped(shots:list[Shot])->list[tuple[str, list[int]]]: # kind and places, t
     groups = [group for group in groups if len(group) > 1]
     return [("panorama", sweep) for sweep in sweeps] + [("bracket" if is_bracket([shots[at] for at in group]) else "alike", group) for group in groups]
 
+# %% ../nbs/10l_cull.ipynb #e090e481
+def lead(better:Score, other:Score)->str: # 'quality +0.08, sharpness +0.21'; '' where nothing leads
+    "By what one photograph beats another: quality, and the attribute with the largest lead."
+    gap = lambda name: getattr(better, name) - getattr(other, name)
+    most = max(ATTRIBUTES, key=lambda name: np.nan_to_num(gap(name)))
+    return ", ".join(f"{name} {gap(name):+.2f}" for name in ("quality", most) if gap(name) >= .005)
+
+def _in_words(choice, size, best): # why a photograph has its place in a group of this size
+    said = f"{choice.kind}, {choice.place} of {size}"
+    if not choice.keep: return f"{said}; better: {best.path}" + (f" by {choice.lead}" if choice.lead else "")
+    return f"{said}; {choice.lead} over the next" if choice.lead and choice.place == 1 else said
+
+# %% ../nbs/10l_cull.ipynb #c65c39c1
+def _ranked(choices, kind, group, keep): # of one group: place and its choice, the best first
+    order = sorted(group, key=lambda at: -choices[at].row.score.quality)
+    best, second = (choices[at].row for at in order[:2])
+    for place, at in enumerate(order, 1):
+        ahead = lead(best.score, second.score if place == 1 else choices[at].row.score)
+        choice = replace(choices[at], kind=kind, place=place, keep=kind != "alike" or place <= keep, lead=ahead)
+        yield at, replace(choice, reason=_in_words(choice, len(group), best))
+
 def choose(shots:list[Shot], keep:int=1 # of each group of alike photographs
           )->list[Choice]: # in the same order
     "The best of every group, and stars by the quantiles of the shoot."
+    shots = [replace(shot, row=row) for shot, row in zip(shots, with_duplicates([shot.row for shot in shots]))]
     good = [shot for shot in shots if not shot.row.score.error]
     quality = np.array([shot.row.score.quality for shot in good])
     limits = np.quantile(quality, STARS) if len(good) else []
     choices = [Choice(shot.row, stars=1 + int(np.searchsorted(limits, value, "right"))) for shot, value in zip(good, quality)]
     for number, (kind, group) in enumerate(grouped(good)):
-        ranked = sorted(group, key=lambda at: -quality[at])
-        for place, at in enumerate(ranked, 1):
-            stays = kind != "alike" or place <= keep
-            others = f"{place} of {len(group)}" + ("" if stays else f"; better: {good[ranked[0]].row.path}")
-            choices[at] = replace(choices[at], group=number, kind=kind, place=place, keep=stays, reason=f"{kind}, {others}")
+        for at, choice in _ranked(choices, kind, group, keep): choices[at] = replace(choice, group=number)
     known = iter(choices)
     return [Choice(shot.row, reason=shot.row.score.error) if shot.row.score.error else next(known) for shot in shots]
 
-def cull(scorer:Scorer, files:Iterable[str], keep:int=1)->list[Choice]: # in the same order
+def cull(scorer:Scorer, files:Iterable[str], keep:int=1,
+         also:Callable|None=None # see `look`
+        )->list[Choice]: # in the same order
     "Score photographs, group them, and propose which to keep."
-    return choose(list(in_order(partial(shot, scorer), files)), keep)
+    return choose(list(in_order(partial(shot, scorer, also=also), files)), keep)
 
 # %% ../nbs/10l_cull.ipynb #f28ffba6
 RDF, XMP, DC = "http://www.w3.org/1999/02/22-rdf-syntax-ns#", "http://ns.adobe.com/xap/1.0/", "http://purl.org/dc/elements/1.1/"
@@ -246,23 +269,33 @@ def add_keywords(document:minidom.Document, words:list[str], namespace:str, name
         bag.appendChild(item)
 
 # %% ../nbs/10l_cull.ipynb #a524fbcd
-def merged(text:str, # of a sidecar; '' where there is none
-           choice:Choice, place:str="sidecar")->str: # place: for the message
-    "A sidecar with the choice in it, and all that was in it before."
+def _put(document, name, value): # a simple XMP property, in the place of what is there
+    for node in descriptions(document):
+        if node.hasAttributeNS(XMP, name): node.removeAttributeNS(XMP, name)
+        for child in children(node, XMP, name): node.removeChild(child)
+    item = _element(document, XMP, name, "xmp")
+    item.appendChild(document.createTextNode(value))
+    _last_description(document).appendChild(item)
+
+def with_marks(text:str, # of a sidecar; '' where there is none
+               stars:str, label:str, findings:Iterable[str], # names
+               over:bool=False, # replace a rating and a label that are there
+               place:str="sidecar" # for the message
+              )->str:
+    "A sidecar with rating, label and keywords in it, and all that was in it before."
     document = read_xmp(text or EMPTY, place)
-    wanted = {"Rating": str(choice.stars), "Label": "Green" if choice.keep else "Red"}
-    for name, value in wanted.items():
-        if value_of(document, XMP, name) not in ("", "0"): continue
-        for node in descriptions(document):
-            if node.hasAttributeNS(XMP, name): node.removeAttributeNS(XMP, name)
-            for child in children(node, XMP, name): node.removeChild(child)
-        item = _element(document, XMP, name, "xmp")
-        item.appendChild(document.createTextNode(value))
-        _last_description(document).appendChild(item)
-    words = [KEYWORD + one.name for one in choice.row.findings]
+    for name, value in dict(Rating=stars, Label=label).items():
+        if over or value_of(document, XMP, name) in ("", "0"): _put(document, name, value)
+    words = [KEYWORD + name for name in findings]
     for namespace, name, prefix in ((DC, "subject", "dc"), (HIERARCHY, "hierarchicalSubject", "lr")):
         if words or KEYWORD in text: add_keywords(document, words, namespace, name, prefix)
     return "\n".join(node.toxml() for node in document.childNodes) + "\n"
+
+def merged(text:str, # of a sidecar; '' where there is none
+           choice:Choice, place:str="sidecar")->str: # place: for the message
+    "A sidecar with the choice in it; a rating or label that is there stays."
+    names = [one.name for one in choice.row.findings]
+    return with_marks(text, str(choice.stars), "Green" if choice.keep else "Red", names, place=place)
 
 # %% ../nbs/10l_cull.ipynb #537038cc
 LOG = ".attiqa-cull.json" # in the folder that was culled

@@ -249,6 +249,7 @@ class Row:
     fingerprint: str = "" # of `fingerprint`
     digest: str = "" # of the file
     size: tuple[int, int] = (0, 0) # width and height of the file
+    extra: object = None # see `look`
 
     @property
     def text(self)->str: # 'blurred: fine detail 0.4, below 0.5; ...'
@@ -261,7 +262,8 @@ def _file(item): # digest and size of a file; nothing of what is no path
     with opened_image(item) as image: return file_hash(item), image.size
 
 def look(scorer:Scorer, limits:dict|None, # see `found`
-         item # what `read_array` takes
+         item, # what `read_array` takes
+         also:Callable|None=None # called with the pixels; the row keeps its result as `extra`
         )->Row:
     "Score one image and name its problems."
     name = os.fsdecode(item) if isinstance(item, (str, os.PathLike)) else ""
@@ -270,7 +272,8 @@ def look(scorer:Scorer, limits:dict|None, # see `found`
         digest, size = _file(item)
     except (AttiqaError, OSError) as error: return Row(name, Score(name, error=str(error)))
     score, picture = scorer.measure(pixels, name), _picture(pixels)
-    return Row(name, score, tuple(found(measures(pixels, score), limits)), fingerprint(picture), digest, size if any(size) else picture.size)
+    return Row(name, score, tuple(found(measures(pixels, score), limits)), fingerprint(picture), digest,
+               size if any(size) else picture.size, also(pixels) if also else None)
 
 # %% ../nbs/10k_findings.ipynb #3d599978
 def with_duplicates(rows:list[Row])->list[Row]: # in the same order

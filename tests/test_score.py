@@ -4,7 +4,7 @@ from contextlib import suppress
 from pathlib import Path
 import numpy as np, pandas as pd, pytest, torch
 from PIL import Image
-from attiqa.cli import main, printable
+from attiqa.cli import GROUPS, app, main, printable
 from attiqa.core import ATTRIBUTES, AttiqaError
 from attiqa.images import package_photograph, to_tensor
 from attiqa.score import MAX_SCORED_PIXELS, READ_AHEAD, RECORD_FIELDS, Score, Scorer, read_pixels, to_table
@@ -288,6 +288,20 @@ def test_wrong_arguments(album, capsys, words, expected):
 def test_help_comes_before_torch(tmp_path):
     code = "import sys; from attiqa.cli import main; main(['score', '--help']); sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True)
+
+def test_help_fits_a_screen_and_names_each_command_in_one_group(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["--help"]) == 0
+    lines = capsys.readouterr().out.rstrip().splitlines()
+    assert len(lines) <= 24 and max(map(len, lines)) <= 80
+    groups = {}
+    for line in lines[next(i for i, line in enumerate(lines) if line.rstrip(":") in GROUPS):]:
+        if line.rstrip(":") in GROUPS: members = groups.setdefault(line.rstrip(":"), [])
+        else: members.append(line.split())
+    assert set(groups) == set(GROUPS) and all(groups.values())
+    named = [words[0] for members in groups.values() for words in members]
+    assert sorted(named) == sorted(command.name for command in app.registered_commands), "give each command one of GROUPS as its rich_help_panel"
+    assert all(words[1:] and words[-1][-3:] != "..." for members in groups.values() for words in members), "give each command a short_help"
 
 def test_help_and_version(capsys):
     assert main(["score", "--help"]) == 0
