@@ -21,13 +21,14 @@ if TYPE_CHECKING: from attiqa.score import Score, Scorer # takes seconds
 
 # %% auto #0
 __all__ = ['OWN', 'NUMBERS', 'CSV', 'JSON', 'TABLE', 'DASH', 'app', 'HELP', 'EVERYTHING', 'MARKED', 'REPORT', 'CHECK', 'CULL',
-           'EXPORT', 'PROPOSE', 'RANK', 'ENHANCE', 'REPRODUCE', 'UsageError', 'expand', 'source_of', 'paths_of_input',
-           'printable', 'Format', 'values', 'csv_record', 'json_record', 'table_record', 'write_records',
-           'check_target', 'check_targets', 'opened', 'write_parquet_table', 'Outputs', 'write_files', 'score_words',
-           'score_shards', 'root', 'say', 'name_problems', 'score_command', 'spot', 'map_place', 'shared_spots',
-           'map_writer', 'report_command', 'watched', 'listing', 'check_command', 'printable_lines', 'write_findings',
-           'cull_command', 'cull_line', 'export_command', 'relabel_command', 'read_words', 'propose_command',
-           'rank_command', 'enhance_command', 'reproduce_command', 'verify_command', 'main']
+           'RATE', 'FINETUNE', 'EXPORT', 'PROPOSE', 'RANK', 'ENHANCE', 'REPRODUCE', 'UsageError', 'expand', 'source_of',
+           'paths_of_input', 'printable', 'Format', 'values', 'csv_record', 'json_record', 'table_record',
+           'write_records', 'check_target', 'check_targets', 'opened', 'write_parquet_table', 'Outputs', 'write_files',
+           'score_words', 'score_shards', 'root', 'say', 'name_problems', 'score_command', 'spot', 'map_place',
+           'shared_spots', 'map_writer', 'report_command', 'watched', 'listing', 'check_command', 'printable_lines',
+           'write_findings', 'cull_command', 'cull_line', 'rate_command', 'finetune_command', 'export_command',
+           'relabel_command', 'read_words', 'propose_command', 'rank_command', 'enhance_command', 'reproduce_command',
+           'verify_command', 'main']
 
 # %% ../nbs/10a_cli.ipynb #df5279ca
 OWN = "is written by attiqa, see {}; --all takes it"
@@ -524,6 +525,55 @@ def cull_line(choice # a `Choice`
     "One line of what is proposed for a photograph."
     said = "; ".join(filter(None, (choice.reason, choice.row.text)))
     return printable(f"{'keep' if choice.keep else 'cull'}  {'*'*choice.stars:<5}  {choice.row.path}" + (f"  ({said})" if said else ""))
+
+# %% ../nbs/10a_cli.ipynb #5e90b7a1
+RATE = """Write a page to rate photographs on: pairs of which the scorer is least sure, or single pictures with stars.
+
+\b
+Examples:
+  attiqa rate holiday -o rate.html           pairs; arrows choose, s saves ratings.csv
+  attiqa rate holiday -o rate.html --stars   single pictures, 1 to 5 stars
+
+The page needs no network and no other file, and remembers the answers. Then: attiqa finetune ratings.csv --out mine.safetensors
+The exit code is 1 where an image could not be read."""
+
+@app.command("rate", help=RATE)
+def rate_command(paths:Annotated[list[str], typer.Argument(metavar="PATH...", help="Image files, folders, patterns.")],
+                 out:Annotated[str, typer.Option("--out", "-o", metavar="FILE", help="The page.")],
+                 stars:Annotated[bool, typer.Option("--stars", help="Single pictures instead of pairs.")]=False,
+                 count:Annotated[int, typer.Option(min=1, help="Questions at most.")]=200,
+                 everything:EVERYTHING=False,
+                 model:Annotated[str, typer.Option(metavar="PATH", help="A scorer's safetensors file.")]="attiqa-mini"):
+    if out == "-": raise AttiqaError("--out wants a file")
+    check_target("--out", out)
+    files = list(listing(paths, everything, Counter()))
+    from attiqa.taste import write_rating_page
+    for line in (wrong := write_rating_page(files, out, stars, count, model, paths[0])): say(line)
+    say(f"open {out} in a browser, rate, save ratings.csv; then: attiqa finetune ratings.csv --out mine.safetensors")
+    raise typer.Exit(int(bool(wrong)))
+
+# %% ../nbs/10a_cli.ipynb #a7730c5d
+FINETUNE = """Learn a scorer of your own from ratings, and report its agreement with ratings that it did not see.
+
+\b
+Examples:
+  attiqa finetune ratings.csv --out mine.safetensors                   what the page of attiqa rate saved
+  attiqa finetune mos.csv --out mine.safetensors --folder photos       columns image and mos
+  attiqa score holiday --model mine.safetensors                        score with it
+
+A table has the columns better and worse, or image and one of stars (1 to 5), mos or rating. Pairs and few labels teach a
+line that starts from the shipped scorer; 1,000 scores also the heads, 4,000 the whole network. At least 20 labels are needed."""
+
+@app.command("finetune", help=FINETUNE)
+def finetune_command(table:Annotated[str, typer.Argument(metavar="TABLE", help="CSV or Parquet.")],
+                     out:Annotated[str, typer.Option("--out", "-o", metavar="FILE", help="The scorer: a safetensors file.")],
+                     folder:Annotated[str, typer.Option(metavar="FOLDER", help="What paths of pictures are relative to.  [default: the table's folder]")]="",
+                     method:Annotated[str, typer.Option(help="probe, heads, network; auto chooses by the number of labels.")]="auto",
+                     model:Annotated[str, typer.Option(metavar="PATH", help="The scorer to start from.")]="attiqa-mini"):
+    check_target("--out", out)
+    from attiqa.taste import finetune_ratings, in_words
+    learned, agreement = finetune_ratings(table, out, folder, method, model)
+    for line in (f"{out}: {learned}", *in_words(agreement)): print(line)
 
 # %% ../nbs/10a_cli.ipynb #84783a74
 EXPORT = """Write the scorer for use without this kit, any size and batch; checked against torch before it stays.
