@@ -15,19 +15,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 import typer
 from tqdm import tqdm
+from typer.core import TyperGroup
 from . import __version__
 from .core import ATTRIBUTES, AttiqaError, atomic, make_like, one_name, stable_seed
 if TYPE_CHECKING: from attiqa.score import Score, Scorer # takes seconds
 
 # %% auto #0
-__all__ = ['OWN', 'NUMBERS', 'CSV', 'JSON', 'TABLE', 'DASH', 'app', 'HELP', 'EVERYTHING', 'MARKED', 'REPORT', 'CHECK', 'CULL',
-           'EXPORT', 'PROPOSE', 'RANK', 'ENHANCE', 'REPRODUCE', 'UsageError', 'expand', 'source_of', 'paths_of_input',
-           'printable', 'Format', 'values', 'csv_record', 'json_record', 'table_record', 'write_records',
-           'check_target', 'check_targets', 'opened', 'write_parquet_table', 'Outputs', 'write_files', 'score_words',
-           'score_shards', 'root', 'say', 'name_problems', 'score_command', 'spot', 'map_place', 'shared_spots',
-           'map_writer', 'report_command', 'watched', 'listing', 'check_command', 'printable_lines', 'write_findings',
-           'cull_command', 'cull_line', 'export_command', 'relabel_command', 'read_words', 'propose_command',
-           'rank_command', 'enhance_command', 'reproduce_command', 'verify_command', 'main']
+__all__ = ['OWN', 'NUMBERS', 'CSV', 'JSON', 'TABLE', 'DASH', 'PHOTOGRAPHERS', 'BUILDERS', 'RESEARCHERS', 'GROUPS', 'app', 'HELP',
+           'EVERYTHING', 'MARKED', 'REPORT', 'CHECK', 'CULL', 'RATE', 'FINETUNE', 'EXPORT', 'PROPOSE', 'RANK',
+           'ENHANCE', 'REPRODUCE', 'UsageError', 'expand', 'source_of', 'paths_of_input', 'printable', 'Format',
+           'values', 'csv_record', 'json_record', 'table_record', 'write_records', 'check_target', 'check_targets',
+           'opened', 'write_parquet_table', 'Outputs', 'write_files', 'score_words', 'score_shards', 'Grouped', 'root',
+           'say', 'name_problems', 'score_command', 'spot', 'map_place', 'shared_spots', 'map_writer', 'report_command',
+           'watched', 'listing', 'check_command', 'printable_lines', 'write_findings', 'cull_command', 'check_report',
+           'page_view', 'write_cull_page', 'cull_line', 'rate_command', 'finetune_command', 'export_command',
+           'relabel_command', 'read_words', 'propose_command', 'rank_command', 'enhance_command', 'reproduce_command',
+           'verify_command', 'main']
 
 # %% ../nbs/10a_cli.ipynb #df5279ca
 OWN = "is written by attiqa, see {}; --all takes it"
@@ -259,8 +262,23 @@ def score_shards(source:str, out:str, model:str, device:str|None, shard:int, wor
     say(f"{done.images:,} images scored now, {rejected:,} rejected in all; {out}/scores holds the shards, {out}/rejects.parquet the reasons")
     return int(bool(rejected))
 
+# %% ../nbs/10a_cli.ipynb #591f568c
+PHOTOGRAPHERS, BUILDERS, RESEARCHERS = "Photographers", "Builders of datasets and models", "Researchers"
+GROUPS = (PHOTOGRAPHERS, BUILDERS, RESEARCHERS) # who uses a command: its `rich_help_panel`
+
+class Grouped(TyperGroup):
+    "Commands under those who use them, without empty lines between."
+    def format_commands(self, ctx, formatter): # click's context and writer
+        width = max(map(len, self.commands))
+        formatter.write_paragraph()
+        for group in GROUPS:
+            members = [(name, command) for name, command in self.commands.items() if command.rich_help_panel == group]
+            formatter.write_heading(group)
+            with formatter.indentation():
+                formatter.write_dl([(name.ljust(width), command.short_help or "") for name, command in members])
+
 # %% ../nbs/10a_cli.ipynb #8bda0582
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer(cls=Grouped, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 def _show_version(wanted:bool):
     if wanted:
@@ -312,7 +330,8 @@ def name_problems(also:Callable|None=None # what else is done with every score
     return name
 
 # %% ../nbs/10a_cli.ipynb #327b40ea
-@app.command("score", help=HELP)
+@app.command("score", rich_help_panel=PHOTOGRAPHERS,
+             short_help="quality and five attributes of photographs, as a table", help=HELP)
 def score_command(paths:Annotated[list[str], typer.Argument(metavar="PATH...", help="Image files, folders, patterns; lists, tables, tars; '-' for paths from standard input.")],
                   csv_file:Annotated[str|None, typer.Option("--csv", metavar="FILE", help=f"Write CSV; {DASH}.")]=None,
                   json_file:Annotated[str|None, typer.Option("--json", metavar="FILE", help=f"Write JSON; {DASH}.")]=None,
@@ -393,16 +412,18 @@ def map_writer(scorer:Scorer, folder:str|None, # of the maps; None for none
     return write
 
 # %% ../nbs/10a_cli.ipynb #6366a922
-REPORT = """Score photographs and write one page to look through them: gallery, histograms, worst and best, near-duplicates, maps, picks.
+REPORT = """Score photographs and write one page to cull with: groups side by side, findings, stars and flags by keyboard, zoom and comparison.
 
 \b
 Examples:
   attiqa report holiday -o report.html
   attiqa report holiday 'more/*.jpg' -o report.html --title 'Summer'
 
-The page needs no network and no other file. The exit code is 1 where an image was rejected; the page names it."""
+The page needs no network. It exports CSV and XMP sidecars. Past 2,000 photographs, FILE_files beside it holds the thumbnails.
+The exit code is 1 where an image was rejected; the page names it."""
 
-@app.command("report", help=REPORT)
+@app.command("report", rich_help_panel=PHOTOGRAPHERS,
+             short_help="one page to look through, compare, rate and pick", help=REPORT)
 def report_command(paths:Annotated[list[str], typer.Argument(metavar="PATH...", help="Image files, folders, patterns.")],
                    out:Annotated[str, typer.Option("--out", "-o", metavar="FILE", help="The page.")],
                    everything:EVERYTHING=False,
@@ -417,7 +438,7 @@ def report_command(paths:Annotated[list[str], typer.Argument(metavar="PATH...", 
     def listed():
         left.clear()
         yield from (file for file, _ in chain.from_iterable(expand(path, everything, left) for path in paths))
-    watch = lambda entries: tqdm(entries, total=sum(1 for _ in listed()), unit="image", disable=not sys.stderr.isatty(), leave=False)
+    watch = lambda files: tqdm(files, total=sum(1 for _ in listed()), unit="image", disable=not sys.stderr.isatty(), leave=False)
     rejected = write_report(listed(), out, Scorer(model), title or paths[0], watch)
     if line := left_line(left): say(line)
     if rejected: say(f"{rejected} could not be scored; {out} says why")
@@ -449,7 +470,8 @@ def listing(paths:list[str], everything:bool, left:Counter # counts what is left
         if reason: raise AttiqaError(f"{printable(file)}: {reason}")
         yield file
 
-@app.command("check", help=CHECK)
+@app.command("check", rich_help_panel=BUILDERS,
+             short_help="named problems of a dataset, with an exit code for CI", help=CHECK)
 def check_command(paths:Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Image files, folders, patterns.")],
                   out:Annotated[str|None, typer.Option("--out", "-o", metavar="FOLDER", help="Write findings.csv and findings.parquet there.")]=None,
                   limits:Annotated[str|None, typer.Option(metavar="FILE", help="YAML: limits that replace the shipped ones.")]=None,
@@ -488,6 +510,7 @@ CULL = """Group the photographs of a shoot, mark the best of each group, propose
 Examples:
   attiqa cull holiday                        what would be kept, and why
   attiqa cull holiday --keep 2 --xmp         sidecars with stars, labels and keywords, for darktable, digiKam, Lightroom
+  attiqa cull holiday --report page.html     the same as a page, to look at and to change
   attiqa cull holiday --move-to rejects      what is not kept goes there
   attiqa cull holiday --link-to best         links to what is kept
   attiqa cull holiday --undo                 all of that is taken back
@@ -495,35 +518,106 @@ Examples:
 A photograph is never changed. A sidecar that is there keeps all that is in it. Brackets and panoramas are kept whole.
 The exit code is 0, or 1 where a photograph met a problem, 2 for a wrong argument."""
 
-@app.command("cull", help=CULL)
+@app.command("cull", rich_help_panel=PHOTOGRAPHERS,
+             short_help="the best of each group, as stars in XMP sidecars", help=CULL)
 def cull_command(folder:Annotated[str, typer.Argument(metavar="FOLDER", help="A folder of photographs.")],
                  keep:Annotated[int, typer.Option(min=1, metavar="N", help="Keep the best N of each group.")]=1,
                  xmp:Annotated[bool, typer.Option("--xmp", help="Write XMP sidecars.")]=False,
                  move_to:Annotated[str|None, typer.Option("--move-to", metavar="FOLDER", help="Move what is not kept.")]=None,
                  link_to:Annotated[str|None, typer.Option("--link-to", metavar="FOLDER", help="Link to what is kept.")]=None,
+                 report:Annotated[str|None, typer.Option("--report", metavar="FILE", help="Write a page with the groups.")]=None,
                  back:Annotated[bool, typer.Option("--undo", help="Take back what was done to this folder.")]=False,
                  everything:EVERYTHING=False,
                  model:Annotated[str, typer.Option(metavar="PATH", help="attiqa-mini, attiqa-mini-unaware (taught without human scores), or a safetensors or ONNX file.")]="attiqa-mini"):
     if not os.path.isdir(folder): raise AttiqaError(f"{printable(folder)}: is not a folder")
     for option, target in (("--move-to", move_to), ("--link-to", link_to)):
         if target and os.path.lexists(target) and not os.path.isdir(target): raise AttiqaError(f"{option} {printable(target)}: is not a folder")
+    if report: check_report(report, move_to)
     from attiqa.cull import carry_out, cull, undo
     if back: problems = undo(folder)
     else:
         from attiqa.score import Scorer
-        left = Counter()
-        choices = cull(Scorer(model), watched(partial(listing, [folder], everything, left)), keep)
+        scorer, left = Scorer(model), Counter()
+        choices = cull(scorer, watched(partial(listing, [folder], everything, left)), keep, page_view(scorer) if report else None)
         for choice in choices: print(cull_line(choice))
         say(f"{len(choices)} photographs, {sum(choice.keep for choice in choices)} kept, groups of several: {len({c.group for c in choices} - {-1})}")
+        if report: write_cull_page(choices, report, folder, scorer)
         problems = carry_out(folder, choices, xmp, move_to, link_to) + [f"{c.row.path}: {c.row.score.error}" for c in choices if c.row.score.error]
     for line in problems: say(line)
     raise typer.Exit(int(bool(problems)))
+
+def check_report(target:str, move_to:str|None):
+    "Refuse a page that cannot be written, or whose photographs go elsewhere."
+    if target == "-": raise AttiqaError("--report wants a file")
+    if move_to: raise AttiqaError("--report shows photographs where they are; give it without --move-to")
+    check_target("--report", target)
+
+def page_view(scorer # a Scorer
+             )->Callable:
+    "What a page keeps of an image's pixels."
+    from attiqa.report import view
+    return partial(view, scorer)
+
+def write_cull_page(choices:list, # of `Choice`
+                    target:str, title:str, scorer): # a Scorer
+    "The page of `attiqa report`, with these choices."
+    from attiqa.report import write_page
+    write_page(choices, target, title, scorer.describe())
 
 def cull_line(choice # a `Choice`
              )->str:
     "One line of what is proposed for a photograph."
     said = "; ".join(filter(None, (choice.reason, choice.row.text)))
     return printable(f"{'keep' if choice.keep else 'cull'}  {'*'*choice.stars:<5}  {choice.row.path}" + (f"  ({said})" if said else ""))
+
+# %% ../nbs/10a_cli.ipynb #5e90b7a1
+RATE = """Write a page to rate photographs on: pairs of which the scorer is least sure, or single pictures with stars.
+
+\b
+Examples:
+  attiqa rate holiday -o rate.html           pairs; arrows choose, s saves ratings.csv
+  attiqa rate holiday -o rate.html --stars   single pictures, 1 to 5 stars
+
+The page needs no network and no other file, and remembers the answers. Then: attiqa finetune ratings.csv --out mine.safetensors
+The exit code is 1 where an image could not be read."""
+
+@app.command("rate", help=RATE)
+def rate_command(paths:Annotated[list[str], typer.Argument(metavar="PATH...", help="Image files, folders, patterns.")],
+                 out:Annotated[str, typer.Option("--out", "-o", metavar="FILE", help="The page.")],
+                 stars:Annotated[bool, typer.Option("--stars", help="Single pictures instead of pairs.")]=False,
+                 count:Annotated[int, typer.Option(min=1, help="Questions at most.")]=200,
+                 everything:EVERYTHING=False,
+                 model:Annotated[str, typer.Option(metavar="PATH", help="A scorer's safetensors file.")]="attiqa-mini"):
+    if out == "-": raise AttiqaError("--out wants a file")
+    check_target("--out", out)
+    files = list(listing(paths, everything, Counter()))
+    from attiqa.taste import write_rating_page
+    for line in (wrong := write_rating_page(files, out, stars, count, model, paths[0])): say(line)
+    say(f"open {out} in a browser, rate, save ratings.csv; then: attiqa finetune ratings.csv --out mine.safetensors")
+    raise typer.Exit(int(bool(wrong)))
+
+# %% ../nbs/10a_cli.ipynb #a7730c5d
+FINETUNE = """Learn a scorer of your own from ratings, and report its agreement with ratings that it did not see.
+
+\b
+Examples:
+  attiqa finetune ratings.csv --out mine.safetensors                   what the page of attiqa rate saved
+  attiqa finetune mos.csv --out mine.safetensors --folder photos       columns image and mos
+  attiqa score holiday --model mine.safetensors                        score with it
+
+A table has the columns better and worse, or image and one of stars (1 to 5), mos or rating. Pairs and few labels teach a
+line that starts from the shipped scorer; 1,000 scores also the heads, 4,000 the whole network. At least 20 labels are needed."""
+
+@app.command("finetune", help=FINETUNE)
+def finetune_command(table:Annotated[str, typer.Argument(metavar="TABLE", help="CSV or Parquet.")],
+                     out:Annotated[str, typer.Option("--out", "-o", metavar="FILE", help="The scorer: a safetensors file.")],
+                     folder:Annotated[str, typer.Option(metavar="FOLDER", help="What paths of pictures are relative to.  [default: the table's folder]")]="",
+                     method:Annotated[str, typer.Option(help="probe, heads, network; auto chooses by the number of labels.")]="auto",
+                     model:Annotated[str, typer.Option(metavar="PATH", help="The scorer to start from.")]="attiqa-mini"):
+    check_target("--out", out)
+    from attiqa.taste import finetune_ratings, in_words
+    learned, agreement = finetune_ratings(table, out, folder, method, model)
+    for line in (f"{out}: {learned}", *in_words(agreement)): print(line)
 
 # %% ../nbs/10a_cli.ipynb #84783a74
 EXPORT = """Write the scorer for use without this kit, any size and batch; checked against torch before it stays.
@@ -533,7 +627,8 @@ Examples:
   attiqa export --onnx scorer.onnx
   attiqa export --torch scorer.pt2 --model runs/mine/finetuned/clive/model.safetensors"""
 
-@app.command("export", help=EXPORT)
+@app.command("export", rich_help_panel=BUILDERS,
+             short_help="the scorer for ONNX and torch.export", help=EXPORT)
 def export_command(onnx:Annotated[str|None, typer.Option(metavar="FILE", help="Write ONNX (extra: onnx).")]=None,
                    program:Annotated[str|None, typer.Option("--torch", metavar="FILE", help="Write torch's exported program.")]=None,
                    model:Annotated[str, typer.Option(metavar="PATH", help="attiqa-mini, attiqa-mini-unaware (taught without human scores), or a safetensors file.")]="attiqa-mini"):
@@ -551,7 +646,8 @@ def export_command(onnx:Annotated[str|None, typer.Option(metavar="FILE", help="W
         print(f"{onnx}: within {gap:.1g} of torch's scores; {fast:.1f} images of 640x480 a second in onnxruntime, {slow:.1f} in torch, one thread each")
 
 # %% ../nbs/10a_cli.ipynb #37ce8c3d
-@app.command("relabel")
+@app.command("relabel", rich_help_panel=RESEARCHERS,
+             short_help="pseudo-labels by other prompts, without the images")
 def relabel_command(run:Annotated[str, typer.Argument(metavar="RUN", help="Run directory whose labels kept their embeddings.")],
                     prompts:Annotated[str, typer.Argument(metavar="PROMPTS", help="A prompts.json for the same model.")],
                     to:Annotated[str, typer.Option("--to", metavar="RUN", help="Run directory for the new labels.")]):
@@ -578,7 +674,8 @@ Examples:
 
 Then: papermill nbs/02_prompts.ipynb out.ipynb -p bank bank.json. The exit code is 1 where an entry was turned away."""
 
-@app.command("propose", help=PROPOSE)
+@app.command("propose", rich_help_panel=RESEARCHERS,
+             short_help="more prompt candidates, from a language model", help=PROPOSE)
 def propose_command(out:Annotated[str|None, typer.Option(metavar="FILE", help="Write the larger bank.")]=None,
                     answer:Annotated[str|None, typer.Option(metavar="FILE", help="A language model's answer; '-' is standard input.")]=None,
                     url:Annotated[str|None, typer.Option(help="Base address of an OpenAI-compatible endpoint.")]=None,
@@ -611,7 +708,8 @@ Examples:
 
 What is odd (prompts without a picture, the same pictures twice) is said. The exit code is 1 where a picture was rejected."""
 
-@app.command("rank", help=RANK)
+@app.command("rank", rich_help_panel=BUILDERS,
+             short_help="a leaderboard of image generators", help=RANK)
 def rank_command(places:Annotated[list[str], typer.Argument(metavar="FOLDER...", help="Folders of pictures, or one table.")],
                  out:Annotated[str|None, typer.Option(metavar="FOLDER", help="Write everything there.")]=None,
                  model:Annotated[str, typer.Option(metavar="PATH", help="attiqa-mini, attiqa-mini-unaware (taught without human scores), or a safetensors file.")]="attiqa-mini"):
@@ -641,7 +739,8 @@ Resolution, format, colour profile, EXIF, XMP and text are kept; what the new fi
 is turned upright. What the network is not sure to better is left as it is and copied byte for byte. The exit code is 0,
 or 1 where a file could not be edited or is there already, 2 for a wrong argument."""
 
-@app.command("enhance", help=ENHANCE)
+@app.command("enhance", rich_help_panel=PHOTOGRAPHERS,
+             short_help="better exposure, colour and sharpness, into new files", help=ENHANCE)
 def enhance_command(source:Annotated[str, typer.Argument(metavar="IN", help="An image file or a folder.")],
                     out:Annotated[str, typer.Argument(metavar="OUT", help="Where the edit goes: a file or a folder.")],
                     force:Annotated[bool, typer.Option("--force", help="Write over files that are there.")]=False,
@@ -672,7 +771,8 @@ Examples:
 
 The exit code is 1 where a compared figure differs."""
 
-@app.command("reproduce", help=REPRODUCE)
+@app.command("reproduce", rich_help_panel=RESEARCHERS,
+             short_help="run the stages of the paper, resume them, compare runs", help=REPRODUCE)
 def reproduce_command(run:Annotated[str, typer.Argument(metavar="RUN", help="Run directory.")]="runs/embedded",
                       preset:Annotated[str, typer.Option(help="A preset of nbs/presets, or a YAML file or folder.")]="",
                       first:Annotated[str, typer.Option("--from", metavar="STAGE", help="Begin with this stage: 03.")]="",
@@ -692,7 +792,8 @@ def reproduce_command(run:Annotated[str, typer.Argument(metavar="RUN", help="Run
     say(f"{len(found)} figures differ from {like}" if found else f"every figure is that of {like}, within its tolerance")
     raise typer.Exit(int(bool(found)))
 
-@app.command("verify", help="Compare the files of a run with the hashes in its manifest. The exit code is 1 where one differs.")
+@app.command("verify", rich_help_panel=RESEARCHERS,
+             short_help="compare the files of a run with its manifest", help="Compare the files of a run with the hashes in its manifest. The exit code is 1 where one differs.")
 def verify_command(run:Annotated[str, typer.Argument(metavar="RUN", help="Run directory.")]="runs/embedded"):
     from attiqa.reproduce import verify
     for line in (wrong := verify(run)): print(line)
