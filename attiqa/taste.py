@@ -22,14 +22,12 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 from . import __version__
 from .core import EMBEDDED, SHIPPED, WEIGHTS, AttiqaError, atomic, file_hash, generator, read_table, record, run_path, seed_all
-from .engine import card_in
 from .features import Model, ScoredImages, attribute_formulas, frozen_features, scored_images, surrogate_images, weights_hash
 from .finetune import STRENGTHS, HeadsNet, fit_network, fit_quality, predict_quality, ridge_fit, rows_of, thaw, today
 from .images import open_image
 from .metrics import bootstrap_interval, median_over_splits, split_noise, srcc
 from .model import AttributeNet, load_model, save_model, with_regressor
 from .order import folded_copy
-from .pretrain import build_network
 from .pretrain import build_network
 from .score import MINI, fit, read_pixels
 
