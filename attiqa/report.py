@@ -17,7 +17,6 @@ from PIL import Image
 from . import __version__
 from .core import ATTRIBUTES, SHIPPED, AttiqaError, atomic
 from .cull import XMP, Choice, cull, read_xmp, sidecar, value_of, with_marks
-from .findings import duplicate_groups, fingerprint
 from .images import opened_image, to_image
 from .score import Scorer
 from .sources import mark_output
