@@ -7,10 +7,10 @@ from attiqa.cli import main
 from attiqa.core import ATTRIBUTES, AttiqaError
 from attiqa.cull import Choice, merged
 from attiqa.distort import apply_recipe
-from attiqa.findings import Finding, Row
+from attiqa.findings import Finding, Row, duplicate_groups
 from attiqa.images import package_photograph, to_image, to_tensor
 from attiqa import report as report_module
-from attiqa.report import duplicate_groups, write_page
+from attiqa.report import write_page
 from attiqa.score import Score
 
 COLUMNS = ("quality", *ATTRIBUTES)

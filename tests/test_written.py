@@ -12,7 +12,7 @@ from attiqa.generators import rank, read_comparison, write_results
 from attiqa.images import package_photograph
 from attiqa.proxies import read_annotations
 from attiqa.readers import read_columns
-from attiqa.report import duplicate_groups, fingerprint
+from attiqa.findings import duplicate_groups, fingerprint
 from attiqa.score import Scorer
 
 PHOTO = Image.fromarray(np.asarray(package_photograph("chelsea.png").crop((60, 40, 260, 200)))) # with nothing beside its pixels
