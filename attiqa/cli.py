@@ -27,8 +27,8 @@ __all__ = ['OWN', 'NUMBERS', 'CSV', 'JSON', 'TABLE', 'DASH', 'PHOTOGRAPHERS', 'B
            'values', 'csv_record', 'json_record', 'table_record', 'write_records', 'check_target', 'check_targets',
            'opened', 'write_parquet_table', 'Outputs', 'write_files', 'score_words', 'score_shards', 'Grouped', 'root',
            'say', 'name_problems', 'score_command', 'spot', 'map_place', 'shared_spots', 'map_writer', 'report_command',
-           'watched', 'listing', 'check_command', 'printable_lines', 'write_findings', 'cull_command', 'check_report',
-           'page_view', 'write_cull_page', 'cull_line', 'rate_command', 'finetune_command', 'export_command',
+           'watched', 'listing', 'check_command', 'printable_lines', 'write_findings', 'check_report', 'page_view',
+           'write_cull_page', 'cull_command', 'cull_line', 'rate_command', 'finetune_command', 'export_command',
            'relabel_command', 'read_words', 'propose_command', 'rank_command', 'enhance_command', 'reproduce_command',
            'verify_command', 'main']
 
@@ -503,6 +503,25 @@ def write_findings(folder:str, table # of `findings_table`
     write_parquet(Path(folder)/"findings.parquet", table)
     with atomic(Path(folder)/"findings.csv") as part: table.to_csv(part, index=False)
 
+# %% ../nbs/10a_cli.ipynb #c35878ee
+def check_report(target:str, move_to:str|None):
+    "Refuse a page that cannot be written, or whose photographs go elsewhere."
+    if target == "-": raise AttiqaError("--report wants a file")
+    if move_to: raise AttiqaError("--report shows photographs where they are; give it without --move-to")
+    check_target("--report", target)
+
+def page_view(scorer # a Scorer
+             )->Callable:
+    "What a page keeps of an image's pixels."
+    from attiqa.report import view
+    return partial(view, scorer)
+
+def write_cull_page(choices:list, # of `Choice`
+                    target:str, title:str, scorer): # a Scorer
+    "The page of `attiqa report`, with these choices."
+    from attiqa.report import write_page
+    write_page(choices, target, title, scorer.describe())
+
 # %% ../nbs/10a_cli.ipynb #be26a5c6
 CULL = """Group the photographs of a shoot, mark the best of each group, propose stars. Without an option nothing is written.
 
@@ -545,24 +564,6 @@ def cull_command(folder:Annotated[str, typer.Argument(metavar="FOLDER", help="A 
         problems = carry_out(folder, choices, xmp, move_to, link_to) + [f"{c.row.path}: {c.row.score.error}" for c in choices if c.row.score.error]
     for line in problems: say(line)
     raise typer.Exit(int(bool(problems)))
-
-def check_report(target:str, move_to:str|None):
-    "Refuse a page that cannot be written, or whose photographs go elsewhere."
-    if target == "-": raise AttiqaError("--report wants a file")
-    if move_to: raise AttiqaError("--report shows photographs where they are; give it without --move-to")
-    check_target("--report", target)
-
-def page_view(scorer # a Scorer
-             )->Callable:
-    "What a page keeps of an image's pixels."
-    from attiqa.report import view
-    return partial(view, scorer)
-
-def write_cull_page(choices:list, # of `Choice`
-                    target:str, title:str, scorer): # a Scorer
-    "The page of `attiqa report`, with these choices."
-    from attiqa.report import write_page
-    write_page(choices, target, title, scorer.describe())
 
 def cull_line(choice # a `Choice`
              )->str:
