@@ -607,7 +607,7 @@ Examples:
   attiqa score holiday --model mine.safetensors                        score with it
 
 A table has the columns better and worse, or image and one of stars (1 to 5), mos or rating. Pairs and few labels teach a
-line that starts from the shipped scorer; 1,000 scores also the heads, 4,000 the whole network. At least 20 labels are needed."""
+line that starts from the shipped scorer; 2,000 scores also the heads, 4,000 the whole network. At least 20 labels are needed."""
 
 @app.command("finetune", rich_help_panel=PHOTOGRAPHERS, short_help="a scorer of your own taste, from ratings", help=FINETUNE)
 def finetune_command(table:Annotated[str, typer.Argument(metavar="TABLE", help="CSV or Parquet.")],

@@ -237,7 +237,7 @@ def train_network(net:AttributeNet, data:ScoredImages, rows:np.ndarray, epochs:i
     net.requires_grad_(False).eval()
 
 # %% ../nbs/10m_taste.ipynb #5632b9de
-METHODS = dict(probe=20, heads=1000, network=4000) # what learns, by the labels that it takes
+METHODS = dict(probe=20, heads=2000, network=4000) # what learns, by the labels that it takes
 
 def method_for(ratings:Ratings, wanted:str="auto")->str: # a name in METHODS
     "What learns; AttiqaError where there are too few labels, or the name is none."
