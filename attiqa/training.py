@@ -83,7 +83,7 @@ class HalfPrecision(Callback):
     "Compute networks in bf16 from the batch to the loss, on any device."
     order = MixedPrecision.order
     def before_batch(self):
-        self.context = torch.autocast(self.dls.device.type, torch.bfloat16)
+        self.context = torch.autocast(self.xb[0].device.type, torch.bfloat16)
         self.context.__enter__()
     def after_loss(self): self.context.__exit__(None, None, None)
 
