@@ -22,7 +22,7 @@ if TYPE_CHECKING: from attiqa.score import Score, Scorer # takes seconds
 # %% auto #0
 __all__ = ['OWN', 'NUMBERS', 'CSV', 'JSON', 'TABLE', 'DASH', 'app', 'HELP', 'EVERYTHING', 'MARKED', 'REPORT', 'CHECK', 'CULL',
            'EXPORT', 'PROPOSE', 'RANK', 'ENHANCE', 'REPRODUCE', 'UsageError', 'expand', 'opened_store', 'source_of',
-           'paths_of_input', 'column_names', 'column_kinds', 'printable', 'Format', 'values', 'csv_record',
+           'paths_of_input', 'printable', 'column_names', 'column_kinds', 'Format', 'values', 'csv_record',
            'json_record', 'table_record', 'with_columns', 'write_records', 'check_target', 'check_targets', 'opened',
            'write_parquet_table', 'Outputs', 'write_files', 'score_words', 'score_shards', 'root', 'say',
            'name_problems', 'score_command', 'spot', 'map_place', 'shared_spots', 'map_writer', 'report_command',
@@ -90,6 +90,11 @@ def paths_of_input(file, # binary
         yield from (os.fsdecode(path) for path in whole if path)
     if rest: yield os.fsdecode(rest)
 
+# %% ../nbs/10a_cli.ipynb #8556036a
+def printable(text:str)->str: # one line, no control characters
+    "Text that is safe on a terminal."
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
 # %% ../nbs/10a_cli.ipynb #f9b155f5
 def column_names(text:str|None # 'caption,url'
                 )->tuple[str, ...]:
@@ -113,11 +118,6 @@ def column_kinds(names:Collection[str], # columns to keep
         found = keeping(store, names)[1]
         kinds = {name: kind if kinds.get(name, kind) == kind else "string" for name, kind in found.items()}
     return kinds
-
-# %% ../nbs/10a_cli.ipynb #8556036a
-def printable(text:str)->str: # one line, no control characters
-    "Text that is safe on a terminal."
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 # %% ../nbs/10a_cli.ipynb #d43485e1
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ __all__ = ['CAMERA', 'EXTENSIONS', 'HEAD', 'SIGNS', 'PAPERS', 'KINDS', 'LEFTOVER
            'NONE', 'AGAIN', 'GONE', 'SAMPLES', 'COLUMNS', 'IMAGES', 'NAMES', 'TABLES', 'ROW_FILES', 'is_picture',
            'kind_of', 'is_output', 'ordered_names', 'walk_folder', 'Folder', 'left_line', 'is_kept', 'mark_output',
            'is_remote', 'fetch', 'check_protocol', 'Named', 'plain', 'plain_kind', 'kept_of', 'check_columns',
-           'expand_pattern', 'Tars', 'Table', 'open_table', 'saved_rows', 'Rows', 'open_rows', 'open_store', 'keeping',
-           'named_pictures', 'Shard', 'shards_of']
+           'expand_pattern', 'Tars', 'Table', 'open_table', 'saved_rows', 'Rows', 'open_rows', 'open_store',
+           'named_pictures', 'keeping', 'Shard', 'shards_of']
 
 # %% ../nbs/00f_sources.ipynb #47cc12c5
 CAMERA = frozenset(""".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .iiq .kdc .mrw .nef .nrw .orf .pef .raf .rw2 .rwl .sr2 .srf .srw
@@ -313,6 +313,7 @@ def _sample_row(sample): # the fields of its JSON, and its texts by their ending
         if isinstance(found, dict): row |= found
     return {name: value if value is None else str(plain(value)) for name, value in row.items()}
 
+# %% ../nbs/00f_sources.ipynb #ef6214e5
 @dataclass(frozen=True)
 class Tars:
     "The pictures in the tars that a pattern names."
@@ -539,6 +540,14 @@ def _filled(store, name, problem):
     if next(iter(store.units()), None) is None: raise AttiqaError(f"{name}: {problem}")
     return store
 
+# %% ../nbs/00f_sources.ipynb #e3df68b5
+def named_pictures(store # from `open_store`
+                  )->Iterator[Named]: # in order; nothing is opened before it is read, but for tars and rows
+    "All pictures of a store."
+    for unit in store.units():
+        members = store.members(unit) if store.whole else [(unit, partial(store.file, unit))]
+        for key, file in members: yield Named(key, file, getattr(key, "kept", {}))
+
 # %% ../nbs/00f_sources.ipynb #cf560d03
 def keeping(store:Folder|Tars|Table|Rows, # from `open_store`
             columns:Iterable[str] # names
@@ -548,14 +557,6 @@ def keeping(store:Folder|Tars|Table|Rows, # from `open_store`
     if isinstance(store, Folder): raise AttiqaError(f"{store.root}: has no columns to keep; give a table (.csv, .parquet), tars, or a folder of `datasets`")
     store = replace(store, keep=columns)
     return store, store.kinds()
-
-# %% ../nbs/00f_sources.ipynb #e3df68b5
-def named_pictures(store # from `open_store`
-                  )->Iterator[Named]: # in order; nothing is opened before it is read, but for tars and rows
-    "All pictures of a store."
-    for unit in store.units():
-        members = store.members(unit) if store.whole else [(unit, partial(store.file, unit))]
-        for key, file in members: yield Named(key, file, getattr(key, "kept", {}))
 
 # %% ../nbs/00f_sources.ipynb #246e93f0
 @dataclass(frozen=True)
