@@ -32,7 +32,8 @@ def scores_schema(kinds:dict[str, str])->pa.Schema: # kinds: Arrow's types of th
 def key_text(key:str)->str: # the key as UTF-8 holds it
     return key.encode("utf-8", "backslashreplace").decode()
 
-def safe_text(value)->object: # value: of a kept column; a text as UTF-8 holds it
+def safe_text(value:str|int|float|bool|None # of a kept column
+             )->str|int|float|bool|None: # a text as UTF-8 holds it
     return key_text(value) if isinstance(value, str) else value
 
 @dataclass(frozen=True)
