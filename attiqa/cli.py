@@ -8,7 +8,7 @@ import csv, glob, io, json, math, os, re, sys, warnings
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -23,14 +23,14 @@ if TYPE_CHECKING: from attiqa.score import Score, Scorer # takes seconds
 # %% auto #0
 __all__ = ['OWN', 'NUMBERS', 'CSV', 'JSON', 'TABLE', 'DASH', 'PHOTOGRAPHERS', 'BUILDERS', 'RESEARCHERS', 'GROUPS', 'app', 'HELP',
            'EVERYTHING', 'MARKED', 'REPORT', 'CHECK', 'CULL', 'RATE', 'FINETUNE', 'EXPORT', 'PROPOSE', 'RANK',
-           'ENHANCE', 'REPRODUCE', 'UsageError', 'expand', 'source_of', 'paths_of_input', 'printable', 'Format',
-           'values', 'csv_record', 'json_record', 'table_record', 'write_records', 'check_target', 'check_targets',
-           'opened', 'write_parquet_table', 'Outputs', 'write_files', 'score_words', 'score_shards', 'Grouped', 'root',
-           'say', 'name_problems', 'score_command', 'spot', 'map_place', 'shared_spots', 'map_writer', 'report_command',
-           'watched', 'listing', 'check_command', 'printable_lines', 'write_findings', 'check_report', 'page_view',
-           'write_cull_page', 'cull_command', 'cull_line', 'rate_command', 'finetune_command', 'export_command',
-           'relabel_command', 'read_words', 'propose_command', 'rank_command', 'enhance_command', 'reproduce_command',
-           'verify_command', 'main']
+           'ENHANCE', 'REPRODUCE', 'UsageError', 'expand', 'opened_store', 'source_of', 'paths_of_input', 'printable',
+           'column_names', 'column_kinds', 'Format', 'values', 'csv_record', 'json_record', 'table_record',
+           'with_columns', 'write_records', 'check_target', 'check_targets', 'opened', 'write_parquet_table', 'Outputs',
+           'write_files', 'score_words', 'score_shards', 'Grouped', 'root', 'say', 'name_problems', 'score_command',
+           'spot', 'map_place', 'shared_spots', 'map_writer', 'report_command', 'watched', 'listing', 'check_command',
+           'printable_lines', 'write_findings', 'check_report', 'page_view', 'write_cull_page', 'cull_command',
+           'cull_line', 'rate_command', 'finetune_command', 'export_command', 'relabel_command', 'read_words',
+           'propose_command', 'rank_command', 'enhance_command', 'reproduce_command', 'verify_command', 'main']
 
 # %% ../nbs/10a_cli.ipynb #df5279ca
 OWN = "is written by attiqa, see {}; --all takes it"
@@ -58,19 +58,28 @@ def expand(given:str, # a word of the command line
     else: yield given, OWN.format(_own(found[0])) if found else "is a pattern that matches no file"
 
 # %% ../nbs/10a_cli.ipynb #85c5f872
-def source_of(word:str # of the command line
-             ): # the pictures' Named iterator; None for what `expand` is for
-    "A source of the stages, opened; AttiqaError where it is none that can be read."
-    from attiqa.sources import ROW_FILES, TABLES, Folder, Named, is_remote, named_pictures, open_store, saved_rows
+def opened_store(word:str # of the command line
+                ): # from `open_store`; None for what is no table, tar or folder of `datasets`
+    "The store that a word names; AttiqaError where it cannot be read."
+    from attiqa.sources import ROW_FILES, TABLES, is_remote, open_store, saved_rows
     place = saved_rows(os.path.expanduser(word))
+    known = place.endswith((".tar", *TABLES, *ROW_FILES)) and (os.path.isfile(place) or is_remote(place) or glob.has_magic(place))
+    if not known or not is_remote(place) and not os.path.isfile(place) and not glob.glob(place): return None
+    return open_store(place)
+
+def source_of(word:str, # of the command line
+              keep:Collection[str]=() # columns that the images carry, see `keeping`
+             ): # the images' Named iterator; None for what `expand` is for
+    "A source of the stages, opened; AttiqaError where it is none that can be read."
+    from attiqa.sources import Folder, Named, keeping, named_pictures
+    place = os.path.expanduser(word)
     if place.endswith(".txt") and os.path.isfile(place):
         base, lines = Folder(Path(place).absolute().parent), Path(place)
         def listed():
             with open(lines, encoding="utf-8") as file: yield from (Named(key, base.file(key)) for line in file if (key := line.strip()))
         return listed
-    known = place.endswith((".tar", *TABLES, *ROW_FILES)) and (os.path.isfile(place) or is_remote(place) or glob.has_magic(place))
-    if not known or not is_remote(place) and not os.path.isfile(place) and not glob.glob(place): return None
-    store = open_store(place)
+    if (store := opened_store(word)) is None: return None
+    if keep: store, _ = keeping(store, keep)
     return lambda: named_pictures(store)
 
 def paths_of_input(file, # binary
@@ -87,6 +96,30 @@ def paths_of_input(file, # binary
 def printable(text:str)->str: # one line, no control characters
     "Text that is safe on a terminal."
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+# %% ../nbs/10a_cli.ipynb #f9b155f5
+def column_names(text:str|None # 'caption,url'
+                )->tuple[str, ...]:
+    "The columns to keep; AttiqaError where the scores have one of that name."
+    from attiqa.score import RECORD_FIELDS
+    names = tuple(dict.fromkeys(filter(None, map(str.strip, (text or "").split(",")))))
+    if text is not None and not names: raise AttiqaError("--keep wants names of columns, such as caption,url")
+    if taken := [name for name in names if name in RECORD_FIELDS]:
+        raise AttiqaError(f"--keep {','.join(taken)}: the scores have a column of that name; rename it in the source")
+    return names
+
+def column_kinds(names:Collection[str], # columns to keep
+                 words:list[str] # of the command line
+                )->dict[str, str]: # Arrow's types by name; text where two sources differ
+    "What the columns hold; AttiqaError where a source lacks one."
+    from attiqa.sources import keeping
+    kinds = {}
+    for word in words if names else ():
+        if (store := opened_store(word)) is None:
+            raise AttiqaError(f"{printable(word)}: has no columns to keep; --keep wants tables, tars or folders of `datasets`")
+        found = keeping(store, names)[1]
+        kinds = {name: kind if kinds.get(name, kind) == kind else "string" for name, kind in found.items()}
+    return kinds
 
 # %% ../nbs/10a_cli.ipynb #d43485e1
 @dataclass(frozen=True)
@@ -119,6 +152,14 @@ def table_record(score:Score)->str:
 CSV = Format(csv_record, ",".join(("path", *NUMBERS, "findings", "error")) + "\n")
 JSON = Format(json_record, "[\n", ",\n", "\n]\n")
 TABLE = Format(table_record, "  ".join((*NUMBERS, "path")) + "\n")
+
+def with_columns(form:Format, names:Iterable[str] # kept columns
+                )->Format:
+    "The format whose header names kept columns too."
+    if form is not CSV: return form
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow([*CSV.opening.rstrip("\n").split(","), *names])
+    return replace(CSV, opening=line.getvalue())
 
 # %% ../nbs/10a_cli.ipynb #21b1824b
 def write_records(scores:Iterable, # of Score
@@ -172,11 +213,13 @@ def opened(target:str # file, or '-' for standard output
 # %% ../nbs/10a_cli.ipynb #48a4cd55
 def write_parquet_table(scores:Iterable, # of Score
                         target:str, # file
-                        rows:int=10_000): # in a group
+                        rows:int=10_000, # in a group
+                        kinds:dict|None=None): # Arrow's types of kept columns, by name
     "Scores as Parquet, atomically, in constant memory."
     import pyarrow as pa, pyarrow.parquet as pq
-    schema = pa.schema([("path", pa.string()), *((name, pa.float64()) for name in NUMBERS), ("findings", pa.string()), ("error", pa.string())])
-    clean = lambda record: record | dict(path=record["path"].encode("utf-8", "backslashreplace").decode())
+    schema = pa.schema([("path", pa.string()), *((name, pa.float64()) for name in NUMBERS), ("findings", pa.string()), ("error", pa.string()), *((name, pa.type_for_alias(kind)) for name, kind in (kinds or {}).items())])
+    texts = [field.name for field in schema if field.type == pa.string()]
+    clean = lambda record: record | {name: None if record.get(name) is None else str(record[name]).encode("utf-8", "backslashreplace").decode() for name in texts}
     with atomic(Path(target).resolve()) as part, pq.ParquetWriter(part, schema) as writer:
         records = map(clean, map(values, scores))
         while group := list(islice(records, rows)): writer.write_table(pa.Table.from_pylist(group, schema))
@@ -188,9 +231,10 @@ class Outputs:
     csv: str|None = None
     json: str|None = None
     parquet: str|None = None
-    def files(self)->dict[str, str]: return {name: target for name, target in vars(self).items() if target not in (None, "-")}
+    kinds: dict = field(default_factory=dict) # Arrow's types of kept columns, by name
+    def files(self)->dict[str, str]: return {name: target for name in ("csv", "json", "parquet") if (target := getattr(self, name)) not in (None, "-")}
     def shown(self)->Format|None: # on standard output; a table where nothing else is asked for
-        return next((form for form, target in ((CSV, self.csv), (JSON, self.json)) if target == "-"), None if self.files() else TABLE)
+        return next((with_columns(form, self.kinds) for form, target in ((CSV, self.csv), (JSON, self.json)) if target == "-"), None if self.files() else TABLE)
     def check(self):
         if self.parquet == "-": raise AttiqaError("--parquet wants a file; '-' takes only CSV or JSON")
         check_targets(csv=self.csv, json=self.json, parquet=self.parquet)
@@ -207,9 +251,9 @@ def write_files(journal:Path, outputs:Outputs):
     "Make the files from the journal, which is then removed."
     from attiqa.journal import read_journal
     for name, target in outputs.files().items():
-        if name == "parquet": write_parquet_table(read_journal(journal), target); continue
+        if name == "parquet": write_parquet_table(read_journal(journal), target, kinds=outputs.kinds); continue
         with opened(target) as write:
-            for _ in write_records(read_journal(journal), (dict(csv=CSV, json=JSON)[name], write)): pass
+            for _ in write_records(read_journal(journal), (with_columns(dict(csv=CSV, json=JSON)[name], outputs.kinds), write)): pass
     journal.unlink()
 
 # %% ../nbs/10a_cli.ipynb #90416e6c
@@ -225,7 +269,7 @@ def score_words(words:list[str], # of the command line: files, folders, patterns
     from attiqa.journal import journaled
     from attiqa.sources import left_line
     reasons, rejected, form, journal, left = {}, 0, outputs.shown(), outputs.journal(), Counter()
-    sources = {word: source_of(word) for word in words if word != "-"}
+    sources = {word: source_of(word, outputs.kinds) for word in words if word != "-"}
     def found(word):
         if word == "-": return ((file, "") for file in paths_of_input(sys.stdin.buffer, null))
         return ((file, "") for file in sources[word]()) if sources[word] else expand(word, everything, left)
@@ -237,7 +281,7 @@ def score_words(words:list[str], # of the command line: files, folders, patterns
     def scored(files): return (replace(s, error=reasons.get(s.path, s.error)) for s in scorer.stream(files, also))
     watched = sys.stderr.isatty() and not (form and sys.stdout.isatty())
     counted = watched and not any(word == "-" or sources[word] for word in words) # a source is read once
-    made_by = dict(version=__version__, model=file_hash(scorer.path))
+    made_by = dict(version=__version__, model=file_hash(scorer.path)) | (dict(keep=outputs.kinds) if outputs.kinds else {})
     outputs.make_journal()
     scores = journaled(journal, listed(), scored, made_by, resume) if journal else scored(listed())
     try:
@@ -253,12 +297,12 @@ def score_words(words:list[str], # of the command line: files, folders, patterns
     return rejected
 
 # %% ../nbs/10a_cli.ipynb #7a975f99
-def score_shards(source:str, out:str, model:str, device:str|None, shard:int, workers:int, engine:str # see `scale.score_source`
+def score_shards(source:str, out:str, model:str, device:str|None, shard:int, workers:int, engine:str, keep:Collection[str]=() # see `scale.score_source`
                 )->int: # exit code
     "Score a source into a folder of shards."
     from attiqa.scale import score_source
     from attiqa.score import Scorer
-    rejected, done = score_source(source, out, Scorer(model, device), shard, workers, engine, not sys.stderr.isatty())
+    rejected, done = score_source(source, out, Scorer(model, device), shard, workers, engine, not sys.stderr.isatty(), keep)
     say(f"{done.images:,} images scored now, {rejected:,} rejected in all; {out}/scores holds the shards, {out}/rejects.parquet the reasons")
     return int(bool(rejected))
 
@@ -301,6 +345,7 @@ Examples:
   attiqa score holiday --csv scores.csv --resume     go on where that was stopped
   attiqa score *.jpg --json - | jq .         standard output
   attiqa score list.txt photos.parquet 'shards/*.tar'    a list; a table of paths or of bytes; tars
+  attiqa score photos.parquet --keep caption,url --csv s.csv   with columns of the table
   find . -name '*.jpg' -print0 | attiqa score --null -   paths from standard input
   attiqa score a.jpg --map maps              where in the picture, as maps/a.jpg.map.png
   attiqa score a.jpg --model runs/mine/finetuned/clive/model.safetensors
@@ -339,6 +384,7 @@ def score_command(paths:Annotated[list[str], typer.Argument(metavar="PATH...", h
                   resume:Annotated[bool, typer.Option("--resume", help="Go on where a stopped run that wrote the same file had come.")]=False,
                   maps:Annotated[str|None, typer.Option("--map", metavar="FOLDER", help="Write a sheet of quality maps for each image there.")]=None,
                   findings:Annotated[bool, typer.Option("--findings/--no-findings", help="Name the problems of each image.")]=True,
+                  keep:Annotated[str|None, typer.Option("--keep", metavar="NAMES", help="Columns of the source that the results keep, as caption,url.")]=None,
                   everything:EVERYTHING=False,
                   null:Annotated[bool, typer.Option("--null", help="Paths on standard input end in a zero byte.")]=False,
                   out:Annotated[str|None, typer.Option("--out", metavar="FOLDER", help="Score one source into shards of Parquet there; run again to continue.")]=None,
@@ -347,11 +393,12 @@ def score_command(paths:Annotated[list[str], typer.Argument(metavar="PATH...", h
                   engine:Annotated[str, typer.Option(help="local, or ray for a cluster, with --out.")]="local",
                   device:Annotated[str|None, typer.Option(help="torch's name, such as cuda.  [default: a GPU where there is one]")]=None,
                   model:Annotated[str, typer.Option(metavar="PATH", help="attiqa-mini, attiqa-mini-unaware (taught without human scores), or a safetensors or ONNX file.")]="attiqa-mini"):
+    columns = column_names(keep)
     if out is not None:
         if any(option is not None for option in (csv_file, json_file, parquet_file, maps)) or resume or everything or len(paths) != 1:
             raise AttiqaError("--out wants one source, and no other output or --all; it resumes by itself")
-        raise typer.Exit(score_shards(paths[0], out, model, device, shard, workers, engine))
-    outputs = Outputs(csv_file, json_file, parquet_file)
+        raise typer.Exit(score_shards(paths[0], out, model, device, shard, workers, engine, columns))
+    outputs = Outputs(csv_file, json_file, parquet_file, column_kinds(columns, paths))
     outputs.check()
     if null and "-" not in paths: raise AttiqaError("--null wants '-', paths from standard input")
     if maps is not None and any(word == "-" or source_of(word) for word in paths): raise AttiqaError("--map wants files or folders")

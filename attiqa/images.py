@@ -5,9 +5,9 @@
 # %% ../nbs/00a_images.ipynb #d57fabc0
 from __future__ import annotations
 import io, os, zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, lru_cache, partial
 from importlib.util import find_spec
 from itertools import product
@@ -18,7 +18,7 @@ from fastcore.basics import patch
 from PIL import Image, ImageCms, UnidentifiedImageError
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from .core import AttiqaError, atomic, generator
-from .sources import CAMERA, EXTENSIONS, HEAD, PAPERS, SIGNS, Folder, Shard, Tars, kind_of, open_store, shards_of, walk_folder # noqa: F401 - the extensions belong to images
+from .sources import CAMERA, EXTENSIONS, HEAD, PAPERS, SIGNS, Folder, Shard, Tars, keeping, kind_of, open_store, shards_of, walk_folder # noqa: F401 - the extensions belong to images
 if TYPE_CHECKING: import torch # takes a second, and a picture needs none of it
 
 # %% auto #0
@@ -384,6 +384,7 @@ class ImageSource:
     keys: Sequence[str] # stable, unique; a list, or a Walk
     load: Callable[[str], Image.Image] # key to RGB image; AttiqaError where it cannot be read
     tars: Tars|None = None # that are read from front to back when all is wanted
+    kinds: dict[str, str] = field(default_factory=dict) # Arrow's types of the columns that its keys carry
     def __len__(self): return len(self.keys)
 
     def take(self, count:int, # keys wanted; all where there are fewer
@@ -428,11 +429,13 @@ def find_images(folder:str|Path)->list[Path]: # sorted by relative path
 # %% ../nbs/00a_images.ipynb #6b148b1c
 def _load_stored(store, key, draft=0): return open_image(store.file(key), draft)
 
-def stored_source(name:str|Path # a folder, a pattern of tars, a table
+def stored_source(name:str|Path, # a folder, a pattern of tars, a table
+                  keep:Iterable[str]=() # columns that its keys carry, see `keeping`
                  )->ImageSource: # keys are walked
     "The pictures in a store."
-    store = open_store(name)
-    return ImageSource(str(name), Walk(store), partial(_load_stored, store), store if store.whole else None)
+    store, kinds = open_store(name), {}
+    if keep: store, kinds = keeping(store, keep)
+    return ImageSource(str(name), Walk(store), partial(_load_stored, store), store if store.whole else None, kinds)
 
 # %% ../nbs/00a_images.ipynb #ba33b910
 def list_source(file:str|Path)->ImageSource: # keys are the lines
@@ -511,9 +514,12 @@ def embedded_source(count:int=160, # images
 def open_source(source:str, # 'embedded', a folder, a list (.txt), a table (.csv, .parquet), tars (a pattern that ends in .tar)
                 count:int=0, # images taken, 0 for all
                 seed:int=0, # of the embedded images and of the sample
-                size:int=192 # pixels a side of the embedded images
+                size:int=192, # pixels a side of the embedded images
+                keep:Iterable[str]=() # columns that its keys carry, see `keeping`
                )->ImageSource:
     "The images that a stage's `source` parameter names."
+    listed = source == "embedded" or Path(source).suffix == ".txt" and Path(source).is_file()
+    if keep and listed: raise AttiqaError(f"{source}: has no columns to keep; give a table, tars, or a folder of `datasets`")
     if source == "embedded": return embedded_source(count or 160, size, seed)
-    found = list_source(source) if Path(source).suffix == ".txt" and Path(source).is_file() else stored_source(source)
+    found = list_source(source) if listed else stored_source(source, keep)
     return found.take(count, "source", seed) if count else found

@@ -20,12 +20,15 @@ __all__ = ['MARK', 'values', 'score_of', 'stamp', 'is_journal', 'read_journal', 
 MARK = "attiqa journal" # begins the first line; no other file is taken for a journal
 
 def values(score:Score)->dict: # None where there is no number
-    "The record of a score, its fields in order."
-    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in asdict(score).items()}
+    "The record of a score: its fields in order, and behind them what is kept of the source."
+    record = asdict(score)
+    kept = record.pop("kept")
+    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in record.items()} | kept
 
 def score_of(record:dict)->Score:
     "What `values` made the record of."
-    return Score(**{name: math.nan if record[name] is None else record[name] for name in RECORD_FIELDS})
+    kept = {name: value for name, value in record.items() if name not in RECORD_FIELDS}
+    return Score(**{name: math.nan if record[name] is None else record[name] for name in RECORD_FIELDS}, kept=kept)
 
 def stamp(path:str)->list: # size in bytes and time of change in nanoseconds; [] where there is no such file
     "What changes when a file does."
@@ -39,7 +42,7 @@ def _line(value): return json.dumps(value).encode() + b"\n"
 def _parse(line): # of a journal; None where it is cut off or damaged
     try: entry = json.loads(line) if line.endswith(b"\n") else None
     except ValueError: return None
-    return entry if isinstance(entry, list) and len(entry) == 2 and {*RECORD_FIELDS} == {*entry[0]} else None
+    return entry if isinstance(entry, list) and len(entry) == 2 and {*RECORD_FIELDS} <= {*entry[0]} else None
 
 def is_journal(path:Path)->bool:
     with open(path, "rb") as file: return file.readline(1 << 16).startswith(_line({MARK: 0})[:len(MARK) + 3])
@@ -59,17 +62,21 @@ def _open_journal(path, made_by, resume):
     first, line = _line({MARK: made_by}), file.readline()
     if line.endswith(b"\n") and line != first:
         file.close()
-        raise AttiqaError(f"{path}: was begun with another scorer or version; run without --resume to begin anew")
+        raise AttiqaError(f"{path}: was begun with another scorer, version or --keep; run without --resume to begin anew")
     if line != first:
         file.seek(0), file.truncate(), file.write(first)
     return file
 
 # %% ../nbs/10f_journal.ipynb #805ed166
+def _stands(entry, path): # is this the entry of a file as it is today?
+    if not entry or entry[0]["path"] != path or entry[1] != stamp(path): return False
+    return all(entry[0].get(name) == value for name, value in getattr(path, "kept", {}).items())
+
 def _standing(file, files:Iterator, rest:list): # yields the scores that stand; a file that was taken but not found goes to rest
     for path in files:
         place = file.tell()
         entry = _parse(file.readline())
-        if not entry or entry[0]["path"] != path or entry[1] != stamp(path):
+        if not _stands(entry, path):
             rest.append(path), file.seek(place), file.truncate()
             return
         yield score_of(entry[0])

@@ -4,7 +4,7 @@
 
 # %% ../nbs/10j_scale.ipynb #f6707ba6
 from __future__ import annotations
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 import os
@@ -13,18 +13,28 @@ from .core import ATTRIBUTES, AttiqaError, file_hash
 from .images import ImageSource, Walk, open_source
 from .labelling import REJECTS, Progress, Result, label_shards, parquet_bytes, software
 from .pseudolabels import claim, gather_rejects
-from .score import Score, Scorer
+from .score import RECORD_FIELDS, Score, Scorer
 from .sources import Shard
 
 # %% auto #0
-__all__ = ['NUMBERS', 'SCORES', 'key_text', 'ShardScorer', 'describe_scores', 'score_source']
+__all__ = ['NUMBERS', 'SCORES', 'scores_schema', 'key_text', 'safe_text', 'ShardScorer', 'describe_scores', 'score_source']
 
 # %% ../nbs/10j_scale.ipynb #90e4bb46
 NUMBERS = ("quality", *ATTRIBUTES)
 SCORES = pa.schema([("key", pa.string()), *((name, pa.float64()) for name in NUMBERS)])
 
+def scores_schema(kinds:dict[str, str])->pa.Schema: # kinds: Arrow's types of the kept columns by name; AttiqaError where a name is taken
+    "The columns of a shard of scores."
+    if taken := [name for name in kinds if name in (*SCORES.names, *RECORD_FIELDS)]:
+        raise AttiqaError(f"--keep {', '.join(taken)}: the scores have a column of that name; rename it in the source")
+    return pa.schema([*SCORES, *((name, pa.type_for_alias(kind)) for name, kind in kinds.items())])
+
 def key_text(key:str)->str: # the key as UTF-8 holds it
     return key.encode("utf-8", "backslashreplace").decode()
+
+def safe_text(value:str|int|float|bool|None # of a kept column
+             )->str|int|float|bool|None: # a text as UTF-8 holds it
+    return key_text(value) if isinstance(value, str) else value
 
 @dataclass(frozen=True)
 class ShardScorer:
@@ -37,13 +47,14 @@ class ShardScorer:
 
     def scores(self, shard:Shard)->list[Score]: # their paths are keys
         found = ((key, image) for unit in shard.units for key, image in self.source.members(unit))
-        return [replace(self.scorer.try_score(image), path=key_text(key)) for key, image in found]
+        return [replace(self.scorer.try_score(image), path=key_text(key), kept=getattr(key, "kept", {})) for key, image in found]
 
     def __call__(self, shard:Shard)->Iterator[Result]: # one
         "Score a shard here and now."
         scores = self.scores(shard)
         good, bad = ([asdict(s) for s in scores if bool(s.error) == wrong] for wrong in (False, True))
-        files = dict(scores=parquet_bytes(pa.Table.from_pylist([s | dict(key=s["path"]) for s in good], SCORES)))
+        rows = [s | dict(key=s["path"]) | {name: safe_text(value) for name, value in s["kept"].items()} for s in good]
+        files = dict(scores=parquet_bytes(pa.Table.from_pylist(rows, scores_schema(self.source.kinds))))
         if bad: files["rejects"] = parquet_bytes(pa.Table.from_pylist([dict(key=s["path"], stage="score", reason=s["error"]) for s in bad], REJECTS))
         yield Result(shard.name, len(scores), len(bad), files)
 
@@ -52,7 +63,7 @@ def describe_scores(work:ShardScorer, shard:int)->dict: # content of the manifes
     "What decides the rows."
     images, file = work.source, os.path.isfile(work.source.name)
     return dict(source=images.name, keys=None if isinstance(images.keys, Walk) else len(images), shard=shard,
-                source_hash=file_hash(images.name) if file else None, model=file_hash(work.scorer.path), half=work.scorer.half,
+                keep=images.kinds, source_hash=file_hash(images.name) if file else None, model=file_hash(work.scorer.path), half=work.scorer.half,
                 device=work.scorer.place.partition(":")[0], engine="onnxruntime" if work.scorer.engine else "torch", software=software())
 
 def score_source(source:str, # as `open_source` takes it
@@ -60,12 +71,14 @@ def score_source(source:str, # as `open_source` takes it
                  scorer:Scorer, shard:int=1000, # images a shard; a tar, or a row group, is a shard of its own
                  workers:int=-1, # processes; -1 for one a core, 0 for none beside this one
                  engine:str="local", # or 'ray'
-                 quiet:bool=False # show no progress
+                 quiet:bool=False, # show no progress
+                 keep:Iterable[str]=() # columns of the source that the rows keep
                 )->tuple[int, Progress]: # how many were rejected in all, and what this run did
     "Score a source into `scores/part-*.parquet`, `rejects/` and `rejects.parquet`; finished shards are kept."
-    work, place = ShardScorer(open_source(source), scorer), Path(out)
+    work, place = ShardScorer(open_source(source, keep=keep), scorer), Path(out)
     if place.exists() and not place.is_dir(): raise AttiqaError(f"{place}: is not a folder")
     if shard < 1: raise AttiqaError(f"shard {shard}: a shard has at least one image")
+    scores_schema(work.source.kinds)
     claim(place/"scores", describe_scores(work, shard))
     names, done = label_shards(place, work, shard, workers, engine, quiet)
     return gather_rejects(place, names), done

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache, lru_cache, partial
 from importlib import metadata
 from pathlib import Path
@@ -43,8 +43,9 @@ class Score:
     noisiness: float = math.nan # 1 is noise-free
     findings: str = "" # named problems with reasons, where they were asked for, see `attiqa.findings`
     error: str = "" # why there are no numbers
+    kept: dict = field(default_factory=dict, repr=False, hash=False) # columns of the source, where they were asked for
 
-RECORD_FIELDS = tuple(field.name for field in fields(Score)) # columns, in this order
+RECORD_FIELDS = tuple(f.name for f in fields(Score) if f.name != "kept") # columns, in this order
 
 # %% ../nbs/10_score.ipynb #81a830a7
 MAX_SCORED_PIXELS = 786_432 # 1024x768; larger pictures are shrunk to this area
@@ -380,12 +381,13 @@ def try_score(self:Scorer, item, # what `read_pixels` takes
               also:Callable|None=None # called with the pixels, as `read_array` gives them, and the score; may return another score
              )->Score: # with `error` where the picture is bad
     "Score one picture, whatever it is."
+    kept = getattr(item, "kept", {})
     try:
         if isinstance(item, AttiqaError): raise item
         pixels = read_array(item)
-        score = self.measure(pixels, _name(item))
+        score = replace(self.measure(pixels, _name(item)), kept=kept)
         return (also(pixels, score) or score) if also else score
-    except AttiqaError as error: return Score(_name(item), error=str(error))
+    except AttiqaError as error: return Score(_name(item), error=str(error), kept=kept)
 
 @patch
 def stream(self:Scorer, items:Iterable, # of what `read_pixels` takes

@@ -4,10 +4,10 @@
 
 # %% ../nbs/00f_sources.ipynb #5b53e258
 from __future__ import annotations
-import csv, fnmatch, glob, heapq, io, os, re, tarfile, time
+import csv, fnmatch, glob, heapq, io, json, math, os, re, tarfile, time
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
@@ -16,10 +16,11 @@ from .core import AttiqaError, atomic, stable_seed
 
 # %% auto #0
 __all__ = ['CAMERA', 'EXTENSIONS', 'HEAD', 'SIGNS', 'PAPERS', 'KINDS', 'LEFTOVERS', 'MARK', 'MARK_TEXT', 'HIDDEN', 'LEFT', 'OURS',
-           'NONE', 'AGAIN', 'GONE', 'COLUMNS', 'IMAGES', 'NAMES', 'TABLES', 'ROW_FILES', 'is_picture', 'kind_of',
-           'is_output', 'ordered_names', 'walk_folder', 'Folder', 'left_line', 'is_kept', 'mark_output', 'is_remote',
-           'fetch', 'check_protocol', 'expand_pattern', 'Tars', 'Table', 'open_table', 'saved_rows', 'Rows',
-           'open_rows', 'open_store', 'Named', 'named_pictures', 'Shard', 'shards_of']
+           'NONE', 'AGAIN', 'GONE', 'SAMPLES', 'COLUMNS', 'IMAGES', 'NAMES', 'TABLES', 'ROW_FILES', 'is_picture',
+           'kind_of', 'is_output', 'ordered_names', 'walk_folder', 'Folder', 'left_line', 'is_kept', 'mark_output',
+           'is_remote', 'fetch', 'check_protocol', 'Named', 'plain', 'plain_kind', 'kept_of', 'check_columns',
+           'expand_pattern', 'Tars', 'Table', 'open_table', 'saved_rows', 'Rows', 'open_rows', 'open_store',
+           'named_pictures', 'keeping', 'Shard', 'shards_of']
 
 # %% ../nbs/00f_sources.ipynb #47cc12c5
 CAMERA = frozenset(""".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .iiq .kdc .mrw .nef .nrw .orf .pef .raf .rw2 .rwl .sr2 .srf .srw
@@ -206,6 +207,45 @@ def check_protocol(place:str): # AttiqaError where a package is missing for it
     try: fsspec.get_filesystem_class(protocol)
     except (ImportError, ValueError) as error: raise AttiqaError(f"{place}: cannot read {protocol}:// here ({error})") from None
 
+# %% ../nbs/00f_sources.ipynb #1260a7af
+class Named(str):
+    "A key, the image that it stands for, and what is kept of the source's row."
+    def __new__(cls, key:str, picture=None, # what can be read, an AttiqaError, or a function that gives either
+                kept:dict|None=None): # column to text, number, truth or None
+        self = super().__new__(cls, key)
+        self.picture, self.kept = picture, kept or {}
+        return self
+
+    def read(self):
+        "What the key stands for; AttiqaError where there is nothing."
+        found = self.picture() if callable(self.picture) else self.picture
+        if isinstance(found, AttiqaError): raise found
+        return found
+
+# %% ../nbs/00f_sources.ipynb #3d434805
+def plain(value # of a cell of a table, or of JSON
+         )->str|int|float|bool|None:
+    "A value that every output holds: what is neither text, number nor truth becomes text."
+    if isinstance(value, float) and not math.isfinite(value): return None
+    if value is None or isinstance(value, (str, bool, int, float)): return value
+    return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, (dict, list)) else str(value)
+
+def plain_kind(kind # a type of Arrow's
+              )->str: # the name of Arrow's type that holds its plain values
+    import pyarrow.types as types
+    kept = types.is_boolean(kind) or types.is_integer(kind) or types.is_floating(kind)
+    return str(kind).replace("halffloat", "double") if kept else "string"
+
+def kept_of(row:dict, columns:tuple[str, ...])->dict: # None where the row lacks a column
+    "The kept values of a row."
+    return {name: plain(row.get(name)) for name in columns}
+
+def check_columns(place:str, wanted:tuple[str, ...], there:Iterable[str]):
+    "AttiqaError that names the columns that a source lacks."
+    there = [*there]
+    if missing := [name for name in wanted if name not in there]:
+        raise AttiqaError(f"{place}: has no column {', '.join(missing)} to keep, but {', '.join(there) or 'none'}")
+
 # %% ../nbs/00f_sources.ipynb #b68ec96f
 def _fixed(pattern): # its folder, up to the first part with a wildcard or a brace
     head = pattern[:min([i for c in "*?[{" if (i := pattern.find(c)) >= 0], default=len(pattern))]
@@ -243,10 +283,42 @@ def _rest_is_empty(file): # tarfile stops at a damaged header as if the archive 
     return not file.read().strip(b"\0")
 
 # %% ../nbs/00f_sources.ipynb #977924c0
+SAMPLES = 100 # of the first tar, in which a kept column is looked for
+_BROKEN = (OSError, tarfile.TarError, EOFError)
+
+def _sample_name(member): # up to the first dot of the file's name, as WebDataset pairs files
+    folder, _, name = member["fname"].rpartition("/")
+    return folder, name.partition(".")[0]
+
+def _samples(members): # lists of members that follow one another and belong together
+    sample = []
+    try:
+        for member in members:
+            if sample and _sample_name(sample[0]) != _sample_name(member):
+                yield sample
+                sample = []
+            sample.append(member)
+    except _BROKEN:
+        yield sample
+        raise
+    yield sample
+
+def _sample_row(sample): # the fields of its JSON, and its texts by their endings
+    row = {}
+    for member in sample:
+        ending = member["fname"].rpartition(".")[2]
+        text = member["data"].decode("utf-8", "backslashreplace")
+        try: found = json.loads(text) if ending == "json" else {ending: text.strip()}
+        except ValueError: continue
+        if isinstance(found, dict): row |= found
+    return {name: value if value is None else str(plain(value)) for name, value in row.items()}
+
+# %% ../nbs/00f_sources.ipynb #ef6214e5
 @dataclass(frozen=True)
 class Tars:
     "The pictures in the tars that a pattern names."
     pattern: str
+    keep: tuple[str, ...] = () # fields of the JSON beside an image, or endings of the texts beside it
     whole = True # a unit is a tar
     @property
     def base(self): return _fixed(self.pattern)
@@ -259,12 +331,31 @@ class Tars:
         seen = set()
         try:
             with fsspec.open(self.base + unit, "rb") as file:
-                for member in tar_file_iterator(file, select_files=is_picture):
-                    key = f"{unit}/{member['fname']}"
-                    yield key, AttiqaError("comes twice in its tar") if key in seen else member["data"]
-                    seen.add(key)
-                if not _rest_is_empty(file): yield unit, AttiqaError(f"is damaged or cut short behind its picture number {len(seen)}")
-        except (OSError, tarfile.TarError, EOFError) as error: yield unit, AttiqaError(f"cannot be read to its end ({str(error)[:100]})")
+                for sample in _samples(tar_file_iterator(file, select_files=self._wanted)):
+                    kept = kept_of(_sample_row([m for m in sample if not is_picture(m["fname"])]), self.keep)
+                    for member in (m for m in sample if is_picture(m["fname"])):
+                        key = Named(f"{unit}/{member['fname']}", None, kept)
+                        yield key, AttiqaError("comes twice in its tar") if key in seen else member["data"]
+                        seen.add(key)
+                problem = "" if _rest_is_empty(file) else f"is damaged or cut short behind its picture number {len(seen)}"
+        except _BROKEN as error: problem = f"cannot be read to its end ({str(error)[:100]})"
+        if problem: yield Named(unit, None, kept_of({}, self.keep)), AttiqaError(problem)
+
+    def _wanted(self, name): # of a member
+        return is_picture(name) or bool(self.keep) and name.rpartition(".")[2] in ("json", *self.keep)
+
+    def kinds(self)->dict[str, str]: # of the kept columns; AttiqaError where none of the first samples has one
+        "Arrow's types by name."
+        import fsspec
+        from webdataset.tariterators import tar_file_iterator
+        there = {}
+        beside = lambda name: not is_picture(name)
+        try:
+            with fsspec.open(expand_pattern(self.pattern)[0], "rb") as file:
+                for sample in islice(_samples(tar_file_iterator(file, select_files=beside)), SAMPLES): there |= _sample_row(sample)
+        except _BROKEN: pass # the tar's own error comes with its images
+        check_columns(self.pattern, self.keep, there)
+        return dict.fromkeys(self.keep, "string")
 
     def file(self, key:str)->bytes:
         import fsspec
@@ -284,13 +375,23 @@ class Table:
     "The pictures that a column of a table names; keys are its values."
     place: str
     column: str
+    keep: tuple[str, ...] = () # columns beside it
     whole = False
 
     @property
     def base(self): return self.place[:self.place.rfind("/") + 1]
 
     def units(self):
-        for batch in _table_batches(self.place, self.column): yield from (key or "" for key in batch.column(0).to_pylist())
+        for batch in _table_batches(self.place, [*dict.fromkeys((self.column, *self.keep))]):
+            if not self.keep: yield from (key or "" for key in batch.column(0).to_pylist())
+            else: yield from (Named(row[self.column] or "", None, kept_of(row, self.keep)) for row in batch.to_pylist())
+
+    def kinds(self)->dict[str, str]: # of the kept columns; AttiqaError where one is missing
+        "Arrow's types by name."
+        if not self.place.endswith(".parquet"):
+            check_columns(self.place, self.keep, _table_columns(self.place))
+            return dict.fromkeys(self.keep, "string")
+        return _kinds(self.place, self.keep)
 
     def members(self, unit):
         try: yield unit, self.file(unit)
@@ -302,18 +403,23 @@ class Table:
         return fetch(place) if is_remote(place) else Path(place)
 
 # %% ../nbs/00f_sources.ipynb #6b4df08c
+def _kinds(place, keep): # Arrow's types of columns by name; AttiqaError where one is missing
+    schema = _schema(place)
+    check_columns(place, keep, schema.names)
+    return {name: plain_kind(schema.field(name).type) for name in keep}
+
 def _table_columns(place):
     import fsspec, pyarrow.parquet
     with fsspec.open(place, "rb") as file:
         if place.endswith(".parquet"): return pyarrow.parquet.read_schema(file).names
         return next(csv.reader(io.TextIOWrapper(file, encoding="utf-8-sig")), [])
 
-def _table_batches(place, column): # record batches of one column, of text
+def _table_batches(place, columns): # record batches of these; those of a CSV are text
     import fsspec, pyarrow.csv, pyarrow.parquet
     with fsspec.open(place, "rb") as file:
-        if place.endswith(".parquet"): yield from pyarrow.parquet.ParquetFile(file).iter_batches(8192, columns=[column])
+        if place.endswith(".parquet"): yield from pyarrow.parquet.ParquetFile(file).iter_batches(8192, columns=columns)
         else:
-            options = pyarrow.csv.ConvertOptions(include_columns=[column], column_types={column: pyarrow.string()})
+            options = pyarrow.csv.ConvertOptions(include_columns=columns, column_types=dict.fromkeys(columns, pyarrow.string()))
             parse = pyarrow.csv.ParseOptions(newlines_in_values=True)
             yield from pyarrow.csv.open_csv(file, convert_options=options, parse_options=parse)
 
@@ -355,6 +461,7 @@ class Rows:
     pattern: str
     image: str # the column of bytes
     named: str = "" # the column of names; '' to number the rows of a unit
+    keep: tuple[str, ...] = () # columns beside them
     whole = True # a unit is a row group
     @property
     def base(self): return _fixed(self.pattern)
@@ -364,14 +471,19 @@ class Rows:
     def members(self, unit:str):
         "Pictures of one unit, in order; what is wrong with the file under the unit's own name."
         place, _, group = unit.rpartition("#")
-        columns, seen = [self.image, *([self.named] if self.named else [])], set()
+        columns, seen = [*dict.fromkeys(filter(None, (self.image, self.named, *self.keep)))], set()
         try:
             for number, row in enumerate(_rows(self.base + place, int(group), columns)):
                 name = row[self.named] if self.named else None
-                key = f"{unit}/{number if name is None else name}"
+                key = Named(f"{unit}/{number if name is None else name}", None, kept_of(row, self.keep))
                 yield key, AttiqaError("comes twice in its table") if key in seen else self._picture(row[self.image])
                 seen.add(key)
-        except (OSError, ValueError) as error: yield unit, AttiqaError(f"cannot be read to its end ({str(error)[:100]})")
+        except (OSError, ValueError) as error: yield Named(unit, None, kept_of({}, self.keep)), AttiqaError(f"cannot be read to its end ({str(error)[:100]})")
+
+    def kinds(self)->dict[str, str]: # of the kept columns; AttiqaError where one is missing
+        "Arrow's types by name."
+        for place in expand_pattern(self.pattern): found = _kinds(place, self.keep)
+        return found
 
     def _picture(self, cell): # bytes, or a struct of them and a path
         data, path = (cell.get("bytes"), cell.get("path")) if isinstance(cell, dict) else (cell, None)
@@ -429,25 +541,22 @@ def _filled(store, name, problem):
     return store
 
 # %% ../nbs/00f_sources.ipynb #e3df68b5
-class Named(str):
-    "A key, and the picture that it stands for."
-    def __new__(cls, key:str, picture): # picture: what can be read, an AttiqaError, or a function that gives either
-        self = super().__new__(cls, key)
-        self.picture = picture
-        return self
-
-    def read(self):
-        "What the key stands for; AttiqaError where there is nothing."
-        found = self.picture() if callable(self.picture) else self.picture
-        if isinstance(found, AttiqaError): raise found
-        return found
-
 def named_pictures(store # from `open_store`
                   )->Iterator[Named]: # in order; nothing is opened before it is read, but for tars and rows
     "All pictures of a store."
     for unit in store.units():
-        if not store.whole: yield Named(unit, partial(store.file, unit))
-        else: yield from (Named(key, file) for key, file in store.members(unit))
+        members = store.members(unit) if store.whole else [(unit, partial(store.file, unit))]
+        for key, file in members: yield Named(key, file, getattr(key, "kept", {}))
+
+# %% ../nbs/00f_sources.ipynb #cf560d03
+def keeping(store:Folder|Tars|Table|Rows, # from `open_store`
+            columns:Iterable[str] # names
+           )->tuple[Tars|Table|Rows, dict[str, str]]: # the store that keeps them, and Arrow's types by name
+    "A store whose keys carry columns of their rows; AttiqaError where one is missing."
+    columns = tuple(columns)
+    if isinstance(store, Folder): raise AttiqaError(f"{store.root}: has no columns to keep; give a table (.csv, .parquet), tars, or a folder of `datasets`")
+    store = replace(store, keep=columns)
+    return store, store.kinds()
 
 # %% ../nbs/00f_sources.ipynb #246e93f0
 @dataclass(frozen=True)

@@ -122,9 +122,11 @@ class HoldAttributes(Callback):
 
     def after_loss(self):
         if not self.training: return
-        with torch.no_grad(): wanted = self.start(self.x)
-        net = self.model.net
-        moved = net.gain*(net.scalars(net.embed(self.hook.stored)) - wanted)
+        net, read = self.model.net, self.hook.stored
+        with torch.no_grad(), torch.autocast(read.device.type, torch.bfloat16, enabled=read.dtype == torch.bfloat16):
+            wanted = self.start(self.x)
+        with torch.autocast(read.device.type, enabled=False):
+            moved = net.gain*(net.scalars(net.embed(read.float())) - wanted.float())
         self.learn.loss_grad = self.loss_grad + self.weight*moved.square().mean()
         self.learn.loss = self.loss_grad.clone()
 

@@ -173,7 +173,8 @@ def test_fine_tuning_learns(pair, loss):
     after = predict_quality(net, data, train)
     assert srcc(after, data.scores) > max(.8, srcc(before, data.scores)) and np.abs(after - data.scores).mean() < np.abs(before - data.scores).mean()
 
-def test_held_attributes_move_less(pair):
+@pytest.mark.parametrize("bf16", ["no", "yes"])
+def test_held_attributes_move_less(pair, bf16):
     data, train = pair[0], np.arange(36)
     def moved(hold):
         seed_all("hold")
@@ -181,7 +182,7 @@ def test_held_attributes_move_less(pair):
         with torch.no_grad(): settle(net.eval(), torch.cat([net.pooled(data.pixels(i)[None]) for i in train]))
         crop = data.pixels(0)[None]
         with torch.no_grad(): before = net(crop)
-        fit_network(net, data, train, train[:0], 4, 8, 2e-3, 48, hold=hold)
+        fit_network(net, data, train, train[:0], 4, 8, 2e-3, 48, hold=hold, bf16=bf16)
         with torch.no_grad(): return (net(crop) - before).abs().mean().item()
     assert moved(100.) < .5*moved(0.)
 
