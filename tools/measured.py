@@ -6,9 +6,9 @@ from attiqa.core import atomic, read_json, run_path, write_json
 
 NOTES = ["CLIVE: 542 of its 1,162 images are re-encoded (JPEG, quality 95, 4:4:4) from the release's BMP files, so its figures differ a little from the originals'.",
          "BIQ2021: 2,000 images of the official train part, split at random; not the official test split.",
-         "earlier scorer: what attiqa-mini was before, a resnet10t from scratch. Its fine-tuned rows began from a regressor taught by surrogate scores; backbone and heads are the same.",
-         "attiqa-mini: its backbone is EfficientNet-Lite0 as ImageNet labels left it; untrained efficientnet_lite0 is the same network with random weights.",
-         "Networks of the kit here are the shipped stand-ins (some thousand unlabelled photographs), not the paper's model."]
+         "attributes: EfficientNet-Lite0 after attribute pretraining from ImageNet's weights; ImageNet: that start; untrained: the same network with random weights.",
+         "attiqa-mini-unaware: that pretrained network with quality learned from order alone; recipes were chosen on BIQ2021 (about 220 fits), CLIVE chose nothing.",
+         "Networks of the kit here are the shipped stand-ins (1,930 unlabelled photographs), not the paper's model."]
 
 def command(settings): # of a run's record: what differs from the defaults
     defaults = {name: p.default for name, p in inspect.signature(benchmark).parameters.items()}
