@@ -108,12 +108,12 @@ def fill(name, target, **values):
     with atomic(target) as part:
         part.write_text(template.format(**values), encoding="utf-8")
 
-def scorer_card(name, apart, tables, pristine, ordinary):
+def scorer_card(name, apart, order, tables, pristine, ordinary):
     "Measure one shipped scorer, write its card."
     scorer = Scorer(name)
-    own, order = attribute_figures(scorer, apart), kinds_tested(scorer.net, apart, 192, 0)
+    own = attribute_figures(scorer, apart)
     found, share = people(scorer, tables), above(scorer, pristine, ordinary)
-    fill(f"{name}.md", WEIGHTS/f"{name}.md", photographs=len(apart), own=attribute_rows(own), human=people_rows(found), order=order_rows(order),
+    fill(f"{name}.md", WEIGHTS/f"{name}.md", photographs=len(apart), own=attribute_rows(own), human=people_rows(found), order=order_rows(order), tested=order.images.max(),
          above=f"{share[0]:.3f} ({share[1]:.3f} to {share[2]:.3f})", pristine=share[3], ordinary=share[4],
          weights=sum(p.numel() for p in scorer.net.parameters())/1e6, megabytes=scorer.path.stat().st_size/1e6, scale=scorer.card["scores"]["ordinary"])
     draw_failures(scorer, WEIGHTS/f"{name}-failures.jpg")
@@ -133,11 +133,12 @@ def main():
     run, data = (options := parser.parse_args()).run, options.data
     apart = open_source(str(run/"apart.txt"))
     pristine = [key for key in apart.keys if Path(key).parent.name == "pristine"]
-    some = apart.take(100, "cards")
+    some = apart.take(60, "cards")
+    orders = {MINI: kinds_tested(Scorer(MINI).net, some.take(30, "order"), 192, 0), UNAWARE: pd.read_parquet(run/"finetuned"/"order"/"results.parquet")}
     whole, tested = {name: read(data/name) for name, (_, read) in DATASETS.items()}, tested_rows(run, data)
     figures = read_json(WEIGHTS/"figures.json")
-    figures[MINI] = scorer_card(MINI, some, tested, pristine, list(tested["clive"].image))
-    figures[UNAWARE] = scorer_card(UNAWARE, some, whole, pristine, list(whole["clive"].image))
+    figures[MINI] = scorer_card(MINI, some, orders[MINI], tested, pristine, list(tested["clive"].image))
+    figures[UNAWARE] = scorer_card(UNAWARE, some, orders[UNAWARE], whole, pristine, list(whole["clive"].image))
     write_json(WEIGHTS/"figures.json", plain(figures))
 
 if __name__ == "__main__": main()
