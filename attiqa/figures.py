@@ -193,7 +193,7 @@ def efficiency_figure(results:Results)->Figure:
         for axis, test in zip(axes[0], sets):
             for shift, (method, group) in enumerate(ours[ours.test == test].sort_values("fraction").groupby("method", sort=False)):
                 x = 100*group.fraction*1.02**(shift - 2)
-                bars = np.nan_to_num([group.srcc - group.low, group.high - group.srcc])
+                bars = np.nan_to_num([group.srcc - group.low, group.high - group.srcc]).clip(0)
                 axis.errorbar(x, group.srcc, yerr=bars, **looks[method], ms=4, lw=1.2, elinewidth=.8, capsize=2, label=method, ls="--" if "fine-tuned" in method else "-")
             there = peers[peers.test == test]
             if len(there): axis.scatter(100*there.train_fraction, there.srcc, s=14, facecolors="none", edgecolors=".5", label="published, fine-tuned")
@@ -240,7 +240,7 @@ def gain_figure(results:Results)->Figure:
 def dots(axis:plt.Axes, table:pd.DataFrame, colour:str): # table: method, srcc, low, high
     "Named dots with intervals, best on top."
     table = table.sort_values("srcc")
-    bars = np.nan_to_num([table.srcc - table.get("low", table.srcc), table.get("high", table.srcc) - table.srcc])
+    bars = np.nan_to_num([table.srcc - table.get("low", table.srcc), table.get("high", table.srcc) - table.srcc]).clip(0)
     axis.errorbar(table.srcc, table.method, xerr=bars, fmt="none", ecolor=".4", elinewidth=.9, capsize=2)
     axis.scatter(table.srcc, table.method, c=[colour(m) for m in table.method], s=22, zorder=3)
     axis.grid(axis="y", lw=.3); axis.set_xlabel("SRCC")
@@ -296,7 +296,7 @@ def label_free_figure(results:Results)->Figure|None:
         for axis, (test, chance) in zip(axes, dict(D=.5, L=0, P=.5).items()):
             for j, (kind, group) in enumerate(table[table.test == test].groupby("kind", sort=False)):
                 place = [methods.index(m) + .2*(1 - kinds.index(kind)) for m in group.method]
-                axis.errorbar(group.value, place, xerr=[group.value - group.low, group.high - group.value], fmt=MARKERS[j], ms=4, lw=.8, color=OKABE_ITO[j], label=kind)
+                axis.errorbar(group.value, place, xerr=np.clip([group.value - group.low, group.high - group.value], 0, None), fmt=MARKERS[j], ms=4, lw=.8, color=OKABE_ITO[j], label=kind)
             axis.axvline(chance, color=".6", lw=.6); axis.set(title=f"{test}-test", yticks=range(len(methods)), yticklabels=methods); axis.grid(axis="x", lw=.3)
         axes[2].legend(loc="center left", bbox_to_anchor=(1, .5)); figure.tight_layout()
     return Figure("figure_label_free", f"Label-free tests on {table.images.max()} photographs with 95 % intervals over them; the grey line is chance. Mechanisms of the attributes, broad ones, and six that nothing was trained on.", figure)

@@ -74,6 +74,7 @@ def ridge_fit(features:np.ndarray, # (n, D)
               groups:np.ndarray, # (n,) what is left out together
               strengths=STRENGTHS)->tuple[float, np.ndarray, float]: # mean squared left-out error, weights (D,), shift
     "Ridge on standardized features, as weights for the features as they are; the strength with the smallest left-out error."
+    if len(np.unique(groups)) < 2: groups = np.arange(len(groups)) # nothing would be left to fit
     scaler = StandardScaler().fit(features.astype(np.float64))
     x, y = scaler.transform(features.astype(np.float64)), scores - scores.mean()
     u, power = spectrum(x)

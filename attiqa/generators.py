@@ -16,7 +16,7 @@ from .core import ATTRIBUTES, EMBEDDED, AttiqaError, atomic, file_hash, generato
 from .images import find_images, open_image, opened_image, package_photograph
 from .sources import is_kept
 from .metrics import krcc, srcc
-from .score import MINI, Scorer
+from .score import UNAWARE, Scorer
 
 # %% auto #0
 __all__ = ['TABLES', 'RATED', 'SCENES', 'SIDE', 'PATCH', 'QUALITIES', 'CAPACITIES', 'FAMILIES', 'read_folders', 'read_comparison',
@@ -380,7 +380,7 @@ def rank(table:pd.DataFrame, # image, generator, prompt
 def rank_generators(run:str=EMBEDDED, # run directory
                     images:str="codecs", # a folder with a folder a generator; a table (.csv, .parquet); stand-ins: 'codecs', 'decoders'
                     count:int=60, # prompts of a stand-in
-                    model:str=MINI, # the scorer
+                    model:str=UNAWARE, # the scorer; the known orders are of damage, which it was taught
                     draws:int=500, # of the bootstrap
                     seed:int=0)->Path: # the folder of the results
     "Rank generators by the score of their pictures."

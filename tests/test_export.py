@@ -107,7 +107,7 @@ def test_an_exported_scorer_scores_files(scorer, exported, tmp_path, monkeypatch
     pictures = [package_photograph(name) for name in ("astronaut.png", "chelsea.png", "rocket.jpg")] + [PICTURE.resize((32, 32)), PICTURE.resize((2000, 1500))]
     for one, other in zip(Scorer(exported)(pictures), scorer(pictures)): assert [getattr(one, n) for n in COLUMNS] == pytest.approx([getattr(other, n) for n in COLUMNS], abs=1e-4)
     PICTURE.save("p.png"), (tmp_path/"broken.onnx").write_bytes(b"no model")
-    assert main(["score", "p.png", "--model", str(exported)]) == 0 and "the order of distortions, without people" in capsys.readouterr().err
+    assert main(["score", "p.png", "--model", str(exported)]) == 0 and "scores that people gave" in capsys.readouterr().err
     for words, expected in ((["--model", "broken.onnx"], "not a scorer"), (["--model", "none.onnx"], "no such model"), (["--model", str(exported), "--map", "maps"], "no maps")):
         assert main(["score", "p.png", *words]) == 2 and expected in capsys.readouterr().err
     with pytest.raises(AttiqaError, match="no maps"): Scorer(exported).quality_map(PICTURE)

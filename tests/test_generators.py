@@ -7,7 +7,7 @@ from attiqa import generators as g
 from attiqa.cli import main
 from attiqa.core import ATTRIBUTES, AttiqaError, generator
 from attiqa.metrics import krcc
-from attiqa.score import Scorer
+from attiqa.score import UNAWARE, Scorer
 from attiqa.sources import MARK
 
 def scores(columns, **more): # generator to scores by prompt, None where there is no picture
@@ -33,8 +33,8 @@ def pictures(codecs, tmp_path):
     return tmp_path/"pictures"
 
 @pytest.mark.parametrize("family", g.FAMILIES)
-def test_known_order_of_six_is_found(family, tmp_path, scorer):
-    _, board, curve, lines = g.rank(g.read_comparison(g.write_family(tmp_path, family, 60)), scorer, 300)
+def test_known_order_of_six_is_found(family, tmp_path):
+    _, board, curve, lines = g.rank(g.read_comparison(g.write_family(tmp_path, family, 60)), Scorer(UNAWARE, "cpu"), 300)
     known = g.known_order(family)
     assert np.isclose(krcc(board.set_index("generator").quality[known], -np.arange(6)), 1) and (board.prompts == 60).all()
     assert (board.quality_low.to_numpy()[:-1] > board.quality_high.to_numpy()[1:]).all(), "adjacent intervals overlap"

@@ -13,7 +13,7 @@ from attiqa.core import AttiqaError
 
 ROOT = Path(__file__).resolve().parent.parent
 NBS = ROOT/"nbs"
-PAGES = {"CONTRIBUTING.md": "contributing", "SECURITY.md": "security", "data_scripts/README.md": "data_scripts", "attiqa/weights/attiqa-mini.md": "card_attiqa-mini",
+PAGES = {"CONTRIBUTING.md": "contributing", "SECURITY.md": "security", "data_scripts/README.md": "data_scripts", "attiqa/weights/attiqa-mini.md": "card_attiqa-mini", "attiqa/weights/attiqa-mini-unaware.md": "card_attiqa-mini-unaware",
          "attiqa/weights/attiqa-mini-clip/README.md": "card_attiqa-mini-clip"} | {f"howto/{p.name}": f"howto_{p.stem}" for p in sorted((ROOT/"howto").glob("*.md"))}
 DROPPED = re.compile(r"#\|\s*(hide|default_exp)\b")
 NAMED = re.compile(r"^# %% \.\./nbs/(\S+)\.ipynb #(\w+)$", re.M) # what nbdev writes above an exported cell
@@ -186,6 +186,6 @@ def save(site, template, groups, page, title, **values):
     site.target.mkdir(parents=True, exist_ok=True)
     (site.target/page).write_text(template.render(page=page, title=title, groups=groups, extra=EXTRA, **near, **blank | values), encoding="utf-8")
 
-EXTRA = [("contributing.html", "Work on it"), *((f"{page}.html", f"Add: {page.removeprefix('howto_').replace('_', ' ')}") for page in PAGES.values() if page.startswith("howto_")), ("data_scripts.html", "Datasets"), ("card_attiqa-mini.html", "Card: attiqa-mini"), ("card_attiqa-mini-clip.html", "Card: attiqa-mini-clip")]
+EXTRA = [("contributing.html", "Work on it"), *((f"{page}.html", f"Add: {page.removeprefix('howto_').replace('_', ' ')}") for page in PAGES.values() if page.startswith("howto_")), ("data_scripts.html", "Datasets"), ("card_attiqa-mini.html", "Card: attiqa-mini"), ("card_attiqa-mini-unaware.html", "Card: attiqa-mini-unaware"), ("card_attiqa-mini-clip.html", "Card: attiqa-mini-clip")]
 
 if __name__ == "__main__": print(f"{len(build(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT/'_docs'))} pages")
