@@ -629,7 +629,7 @@ Examples:
 The page needs no network and no other file, and remembers the answers. Then: attiqa finetune ratings.csv --out mine.safetensors
 The exit code is 1 where an image could not be read."""
 
-@app.command("rate", rich_help_panel=PHOTOGRAPHERS, short_help="a page on which you say what you like", rich_help_panel=PHOTOGRAPHERS, short_help="a page on which you say what you like", help=RATE)
+@app.command("rate", rich_help_panel=PHOTOGRAPHERS, short_help="a page on which you say what you like", help=RATE)
 def rate_command(paths:Annotated[list[str], typer.Argument(metavar="PATH...", help="Image files, folders, patterns.")],
                  out:Annotated[str, typer.Option("--out", "-o", metavar="FILE", help="The page.")],
                  stars:Annotated[bool, typer.Option("--stars", help="Single pictures instead of pairs.")]=False,
@@ -656,7 +656,7 @@ Examples:
 A table has the columns better and worse, or image and one of stars (1 to 5), mos or rating. Pairs and few labels teach a
 line that starts from the shipped scorer; 2,000 scores also the heads, 4,000 the whole network. At least 20 labels are needed."""
 
-@app.command("finetune", rich_help_panel=PHOTOGRAPHERS, short_help="a scorer of your own taste, from ratings", rich_help_panel=PHOTOGRAPHERS, short_help="a scorer of your own taste, from ratings", help=FINETUNE)
+@app.command("finetune", rich_help_panel=PHOTOGRAPHERS, short_help="a scorer of your own taste, from ratings", help=FINETUNE)
 def finetune_command(table:Annotated[str, typer.Argument(metavar="TABLE", help="CSV or Parquet.")],
                      out:Annotated[str, typer.Option("--out", "-o", metavar="FILE", help="The scorer: a safetensors file.")],
                      folder:Annotated[str, typer.Option(metavar="FOLDER", help="What paths of pictures are relative to.  [default: the table's folder]")]="",

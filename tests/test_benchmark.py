@@ -344,7 +344,7 @@ def stages(papermill, tmp_path_factory):
 def test_stages_leave_their_files(stages):
     run, _ = stages
     table = pd.read_parquet(run/"results"/"benchmark.parquet")
-    assert {"in-domain", "opinion-unaware"} <= set(table.protocol) and {"attiqa-mini", "untrained resnet10t", "BRISQUE"} <= set(table.model) and "whole network" in set(table.part)
+    assert {"in-domain", "opinion-unaware"} <= set(table.protocol) and {"attiqa-mini-unaware", "untrained resnet10t", "BRISQUE"} <= set(table.model) and "whole network" in set(table.part)
     assert (run/"results"/"label_free.parquet").is_file() and (run/"results"/"selectivity.parquet").is_file() and (run/"splits"/"surrogate.parquet").is_file()
     for which in ("measured", "run"):
         names = {p.name for p in (run/"figures"/which).iterdir()}
