@@ -90,8 +90,8 @@ enhancer: .venv/.installed
 test: export ATTIQA_SMOKE := 1
 test: export OMP_NUM_THREADS := 1
 test: .venv/.installed-dev lint in-step
-	MPLBACKEND=Agg timeout --kill-after=30 1200 $(BIN)/nbdev_test --n_workers $(JOBS) --skip_file_re '^([_.]|05b_order)'
-	MPLBACKEND=Agg timeout --kill-after=30 300 $(BIN)/nbdev_test --n_workers 1 --path nbs/05b_order.ipynb # begins with what 05 left
+	MPLBACKEND=Agg timeout --kill-after=30 1200 $(BIN)/nbdev_test --n_workers $(JOBS) --skip_file_re '^([_.]|05b_order|07_figures)'
+	MPLBACKEND=Agg timeout --kill-after=30 300 $(BIN)/nbdev_test --n_workers 1 --file_re '^(05b_order|07_figures)' # begin with what 05 and 06 left
 	timeout --kill-after=30 3600 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --timeout 900 tests
 
 # Chromium by playwright, with the system libraries it needs; or apt's, where playwright's cannot be had.
