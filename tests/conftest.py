@@ -1,5 +1,5 @@
 "What every test shares: test-size stages, a run directory of its own, the folders that may lie beside the checkout."
-import os, subprocess, sys, tempfile
+import os, shutil, subprocess, sys, tempfile
 from pathlib import Path
 import pytest
 
@@ -19,6 +19,18 @@ def shared():
     folder = ROOT.parent/"shared"
     if not folder.is_dir(): pytest.skip(f"{folder} is not here; it holds data that may not be committed")
     return folder
+
+@pytest.fixture(scope="module")
+def chromium():
+    "Headless Chromium: playwright's own, or the system's."
+    driver = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    with driver.sync_playwright() as playwright:
+        own = Path(playwright.chromium.executable_path).exists()
+        if not own and not found: pytest.skip("no Chromium here; `make browser` installs it")
+        browser = playwright.chromium.launch(executable_path=None if own else found, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 @pytest.fixture(scope="session")
 def papermill(tmp_path_factory):

@@ -1,9 +1,11 @@
 "What is installed: names, versions, files."
-import shutil, subprocess, sys, zipfile
+import json, os, shutil, subprocess, sys, zipfile
 from configparser import ConfigParser
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from attiqa.images import package_photograph
+from attiqa.score import Scorer
 from conftest import ROOT
 
 parser = ConfigParser(delimiters=["="])
@@ -40,13 +42,40 @@ def test_constraints_hold_versions_only():
     assert PINS["torch"] != "==2.13.0"
     assert not [line for line in LINES if "://" in line or line.startswith("-")]
 
-def test_wheel_carries_the_models(tmp_path):
-    copy = tmp_path/"copy"
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    "Built from a copy, without the network."
+    folder = tmp_path_factory.mktemp("wheel")
+    copy = folder/"copy"
     copy.mkdir()
     for name in ("setup.py", "settings.ini", "README.md", "LICENSE", "MANIFEST.in"): shutil.copy(ROOT/name, copy)
     shutil.copytree(ROOT/"attiqa", copy/"attiqa", ignore=shutil.ignore_patterns("__pycache__"))
-    subprocess.run([sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", tmp_path, copy], check=True)
-    wheel, = tmp_path.glob("*.whl")
-    here = {p.relative_to(copy).as_posix() for p in (copy/"attiqa").rglob("*") if p.is_file()}
+    subprocess.run([sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", folder, copy], check=True)
+    return next(folder.glob("*.whl"))
+
+def test_wheel_carries_the_models(wheel):
+    here = {p.relative_to(ROOT).as_posix() for p in (ROOT/"attiqa").rglob("*") if p.is_file() and "__pycache__" not in p.parts}
     assert here <= set(zipfile.ZipFile(wheel).namelist())
     assert wheel.stat().st_size < 40e6
+
+SCORE_OFFLINE = """
+import json, sys
+def refuse(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo"): raise OSError("no network")
+sys.addaudithook(refuse)
+import attiqa
+from attiqa.cli import main
+code = main(["score", sys.argv[1], "--json", "scores.json"])
+print(json.dumps([attiqa.__file__, code, [name for name in ("torch", "timm", "torchvision") if name in sys.modules]]))
+"""
+
+def test_wheel_scores_offline_and_imports_no_torch(wheel, tmp_path):
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-index", "--target", tmp_path/"site", wheel], check=True)
+    env = {name: value for name, value in os.environ.items() if name != "ATTIQA_SMOKE"} | dict(PYTHONPATH=str(tmp_path/"site"))
+    package_photograph("coffee.png").save(photo := tmp_path/"photo.jpg")
+    done = subprocess.run([sys.executable, "-c", SCORE_OFFLINE, photo], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    where, code, imported = json.loads(done.stdout.splitlines()[-1])
+    assert where.startswith(str(tmp_path/"site")) and code == 0 and imported == []
+    row, = json.loads((tmp_path/"scores.json").read_text())
+    assert row["quality"] == pytest.approx(Scorer(device="cpu")(photo).quality, abs=1e-4)

@@ -1,5 +1,5 @@
 "The report in a browser: it opens from a file with no network, groups, sorts, filters, compares, takes marks and hands them out, and runs nobody's file name."
-import csv, io, json, os, re, shutil, zipfile
+import csv, io, json, os, re, zipfile
 from pathlib import Path
 import numpy as np, pytest
 from PIL import Image
@@ -45,18 +45,6 @@ def album(tmp_path_factory):
 def report(album):
     assert main(["report", str(album), "-o", str(album.parent/"report.html"), "--title", "<b>holiday</b>"]) == 1
     return album.parent/"report.html"
-
-@pytest.fixture(scope="module")
-def chromium():
-    "Headless Chromium: playwright's own, or the system's."
-    driver = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    with driver.sync_playwright() as playwright:
-        own = Path(playwright.chromium.executable_path).exists()
-        if not own and not found: pytest.skip("no Chromium here; `make browser` installs it")
-        browser = playwright.chromium.launch(executable_path=None if own else found, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 @pytest.fixture
 def opened(chromium, report):

@@ -1,5 +1,5 @@
 "Rating and learning from it: from the page in a browser to a scorer's file; the labels decide, and too few are refused."
-import csv, shutil
+import csv
 from pathlib import Path
 import numpy as np, pytest
 from attiqa.cli import main
@@ -29,18 +29,6 @@ def scored(album, model, folder):
     "Qualities that the command line gives, in the order of the rater's liking."
     assert main(["score", str(album), "--model", str(model), "--csv", str(folder/"scores.csv"), "--no-findings"]) == 0
     return {row["path"]: float(row["quality"]) for row in csv.DictReader(open(folder/"scores.csv", encoding="utf-8"))}
-
-@pytest.fixture(scope="module")
-def chromium():
-    "Headless Chromium: playwright's own, or the system's."
-    driver = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    with driver.sync_playwright() as playwright:
-        own = Path(playwright.chromium.executable_path).exists()
-        if not own and not found: pytest.skip("no Chromium here; `make browser` installs it")
-        browser = playwright.chromium.launch(executable_path=None if own else found, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 def opened(chromium, page, said):
     "The page in a fresh offline profile; what it complains of or asks of the network goes into `said`."
