@@ -1,6 +1,7 @@
 "Scoring into shards: killed at any moment, resumed, refused, the same rows on every engine."
-import hashlib, multiprocessing, shutil, signal, time
+import hashlib, multiprocessing, os, shutil, signal, time
 from importlib.util import find_spec
+from threading import Thread
 import numpy as np, pandas as pd, pytest
 from attiqa.cli import main
 from attiqa.core import AttiqaError
@@ -86,4 +87,26 @@ def test_ray_gives_the_same_rows(roll):
         ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
         score(roll, "there", -1, engine="ray")
     finally: ray.shutdown()
+    assert written(roll/"here") == written(roll/"there")
+
+@pytest.mark.skipif(not find_spec("ray"), reason="Ray is not installed")
+def test_a_cluster_loses_a_machine_and_no_row(roll):
+    "Two nodes on this machine; one is killed while both are at work."
+    import ray
+    from ray.cluster_utils import Cluster
+    for path in sorted((roll/"roll").glob("*.png")):
+        for copy in range(15): os.link(path, path.with_name(f"{path.stem}-{copy}.png"))
+    score(roll, "here")
+    cluster = Cluster(initialize_head=True, head_node_args=dict(num_cpus=1, include_dashboard=False))
+    node = cluster.add_node(num_cpus=1)
+    try:
+        ray.init(address=cluster.address, log_to_driver=False)
+        work = Thread(target=score, args=(roll, "there", -1), kwargs=dict(engine="ray"))
+        work.start()
+        while work.is_alive() and not list((roll/"there/scores").glob("part-*")): time.sleep(.001)
+        done = len(list((roll/"there/scores").glob("part-*")))
+        cluster.remove_node(node, allow_graceful=False)
+        work.join()
+        assert 0 < done < 150 and not node.any_processes_alive()
+    finally: ray.shutdown(), cluster.shutdown()
     assert written(roll/"here") == written(roll/"there")
