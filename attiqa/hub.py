@@ -8,7 +8,7 @@ import hashlib, os, re, shutil
 from contextlib import suppress
 from pathlib import Path
 from . import __version__
-from .core import ATTRIBUTES, SCORERS, AttiqaError, atomic, scorer_file, write_json
+from .core import ATTRIBUTES, AttiqaError, atomic, scorer_file, write_json
 from .engine import card_in
 
 # %% auto #0

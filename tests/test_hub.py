@@ -350,3 +350,20 @@ def test_every_page_can_be_read_by_the_hub(page):
 
 def test_the_hub_is_imported_where_it_is_asked(python, photo):
     assert python("import sys; from attiqa.score import Scorer; Scorer(device='cpu')(sys.argv[1]); print({'torch', 'huggingface_hub'} & {*sys.modules})", photo)[1] == "set()"
+
+MAP = """
+import sys
+from datasets import Dataset, Image
+from attiqa.score import Scorer
+scorer = Scorer(sys.argv[2], "cpu")
+def scores(batch): return dict(quality=[score.quality for score in scorer(image["bytes"] or image["path"] for image in batch["image"])])
+data = Dataset.from_dict(dict(image=[sys.argv[1]]*3)).cast_column("image", Image(decode=False))
+mapped = data.map(scores, batched=True, batch_size=2)
+print(mapped._fingerprint, *mapped["quality"])
+"""
+
+def test_a_mapped_dataset_is_kept_until_the_scorer_changes(python, photo, quality):
+    pytest.importorskip("datasets")
+    first, again, other = (python(MAP, photo, name)[1].split() for name in (MINI, MINI, UNAWARE))
+    assert first[1:] == [quality[MINI][0]]*3 and other[1:] == [quality[UNAWARE][0]]*3
+    assert first == again and first[0] != other[0]
