@@ -467,7 +467,7 @@ def push_to_hub(self:Scorer, repo_id:str, # OWNER/NAME; made where it is missing
         return push(folder, repo_id, private, token, commit_message=commit_message, revision=branch, create_pr=create_pr)
 
 # %% ../nbs/10_score.ipynb #648dfbd6
-def _identity(model): # changes whenever the file does
+def _identity(model): # changes whenever the file does; None of a repository, which is asked once
     with suppress(OSError, ValueError):
         stat = os.stat(scorer_file(model))
         return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns

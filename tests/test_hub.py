@@ -323,6 +323,21 @@ def test_on_the_command_line(hub, python, photo, quality):
     status, out, err = python(COMMAND, "score", photo, "--model", "hf://nobody/nothing")
     assert status and err == "attiqa: hf://nobody/nothing: no such repository on the Hub, or a private one: check the name, or run `hf auth login`"
 
+LOAD = "import sys; from attiqa.features import load_frozen; print(*(load_frozen(name).fingerprint for name in sys.argv[1:]))"
+
+def test_a_benchmark_takes_one(hub, python):
+    hub.commit(REPO, content(), "v1")
+    hub.commit(REPO, content(UNAWARE))
+    shipped, pinned, newest = python(LOAD, MINI, f"hf://{REPO}@v1", f"hf://{REPO}")[1].split()
+    assert shipped == pinned != newest
+
+ASK_TWICE = "import sys; import attiqa; print(*(attiqa.score(sys.argv[1], sys.argv[2], 'cpu').quality for _ in range(2)))"
+
+def test_the_function_asks_once(hub, python, photo, quality):
+    hub.commit(REPO, content())
+    assert python(ASK_TWICE, photo, f"hf://{REPO}")[1].split() == [quality[MINI][0]]*2
+    assert len([method for method, path in hub.seen if REPO in path and method == "HEAD"]) == 1
+
 def named(function): # parameters by name, without the first, and what stands for several
     parameters = list(inspect.signature(function).parameters.values())[1:]
     return {p.name: (p.kind, p.default) for p in parameters if p.name != "commit_message" and p.kind != p.VAR_KEYWORD}
