@@ -350,6 +350,7 @@ Examples:
   attiqa score a.jpg --map maps              where in the picture, as maps/a.jpg.map.png
   attiqa score a.jpg --model runs/mine/finetuned/clive/model.safetensors
   attiqa score holiday --model scorer.onnx   what attiqa export wrote
+  attiqa score holiday --model hf://someone/scorer@v1   from the Hugging Face Hub; @REVISION may be left out
   attiqa score 'shards/*.tar' --out scores --engine ray  millions of pictures, on a cluster; run again to continue
 
 In a folder pictures are told by what is in them. What is left out is counted and said: files that are no pictures, and, without
@@ -392,7 +393,7 @@ def score_command(paths:Annotated[list[str], typer.Argument(metavar="PATH...", h
                   workers:Annotated[int, typer.Option(help="Processes, with --out; -1 is one a core.")]=-1,
                   engine:Annotated[str, typer.Option(help="local, or ray for a cluster, with --out.")]="local",
                   device:Annotated[str|None, typer.Option(help="torch's name, such as cuda.  [default: a GPU where there is one]")]=None,
-                  model:Annotated[str, typer.Option(metavar="PATH", help="attiqa-mini, attiqa-mini-unaware (taught without human scores), or a safetensors or ONNX file.")]="attiqa-mini"):
+                  model:Annotated[str, typer.Option(metavar="PATH", help="attiqa-mini, attiqa-mini-unaware (taught without human scores), a safetensors or ONNX file, or hf://OWNER/NAME@REVISION.")]="attiqa-mini"):
     columns = column_names(keep)
     if out is not None:
         if any(option is not None for option in (csv_file, json_file, parquet_file, maps)) or resume or everything or len(paths) != 1:

@@ -13,10 +13,11 @@ import numpy as np, pandas as pd, torch, torch.nn.functional as F
 from scipy.stats import norm
 from sklearn.covariance import LedoitWolf
 from torch.utils.data import DataLoader
-from .core import ATTRIBUTES, SCORERS, AttiqaError, file_hash, generator, scorer_file, seed_all
+from .core import ATTRIBUTES, SCORERS, AttiqaError, file_hash, generator, seed_all
 from .crops import enlarge, pixel_hash, to_bytes
 from .datasets import READERS, surrogate_image, surrogate_set
 from .distort import luma
+from .hub import HUB, model_file
 from .images import PHOTOGRAPHS, open_image, open_source, package_photograph, to_tensor
 from .model import AttributeNet, create_backbone, feature_maps, fill_backbone, load_model, moments, read_tensors
 from .vlm import CLIP_IQA, GOOD_BAD, MINI_CLIP, cache_folder, load_vlm, pair_scores, read_shelf, write_shelf
@@ -236,12 +237,12 @@ def _naive(name=MINI_CLIP): # CLIP-IQA's pairs, and its pair for quality as a wh
 # %% ../nbs/00h_features.ipynb #3bf6e5ad
 MAKERS = dict(untrained=_untrained, timm=_timm, clip=_clip, brisque=_brisque, natural=_natural, formulas=_formulas, naive=_naive, torchmetrics=_torchmetrics, pyiqa=_pyiqa, call=_call)
 
-def load_frozen(name:str # of SCORERS; a .safetensors file of stage 04 or 05; or KIND:... of MAKERS; with 'NAME=' before it to name it in tables
+def load_frozen(name:str # of SCORERS; hf://OWNER/NAME@REVISION; a .safetensors file of stage 04 or 05; or KIND:... of MAKERS; with 'NAME=' before it to name it in tables
                )->Model:
     "A model by name; AttiqaError where there is none."
     alias, given, rest = name.rpartition("=")
     if given and alias: found = load_frozen(rest); return Model(alias, found.read, found.fingerprint, found.parts, found.scores, found.net)
-    if rest in SCORERS: return _kit(scorer_file(rest), rest)
+    if rest in SCORERS or rest.startswith(HUB): return _kit(model_file(rest), rest)
     kind, *words = rest.split(":")
     if rest.endswith(".safetensors") and kind not in MAKERS: return _kit(rest)
     if kind not in MAKERS: raise AttiqaError(f"no model {rest!r}; give {', '.join(SCORERS)}, a .safetensors file of stage 04 or 05, or {', '.join(k + ':...' for k in MAKERS)}")

@@ -4,7 +4,7 @@
 
 # %% ../nbs/10_score.ipynb #6c6a84df
 from __future__ import annotations
-import io, json, math, os, re, sys, types
+import io, json, math, os, re, sys, tempfile, types
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +20,7 @@ from fastcore.basics import patch
 from PIL import Image
 from .core import ATTRIBUTES, SCORERS, AttiqaError, cores, scorer_file
 from .engine import card_in, engine_of, exported_engine
+from .hub import MODEL, hub_file, model_file, push, write_repository
 from .images import MAX_PIXELS, find_images, open_image, to_image, to_rgb
 from .sources import Named
 if TYPE_CHECKING: import torch # takes longer than scoring a hundred photographs, so what needs it imports it
@@ -230,10 +231,10 @@ def _place(device): # torch's name of where to compute
 # %% ../nbs/10_score.ipynb #ac75c83a
 class Scorer:
     "A model that scores pictures; make it once, call it often, from any thread or process."
-    def __init__(self, model:str|Path=MINI, # a shipped scorer of SCORERS, a safetensors file that stage 04 or 05 wrote, or an .onnx file made of one
+    def __init__(self, model:str|Path=MINI, # a shipped scorer of SCORERS, a safetensors file that stage 04 or 05 wrote, an .onnx file made of one, or hf://OWNER/NAME@REVISION
                  device:str|torch.device|None=None, # torch's name; None takes the accelerator where there is one
                  half:bool=False): # compute the backbone in 16 bits, which only a GPU does well
-        self.path, self.half = scorer_file(model), half
+        self.path, self.half = model_file(model), half
         self.exported = self.path.suffix == ".onnx"
         if not self.path.is_file(): raise AttiqaError(f"{self.path}: no such model file")
         self.place = "cpu" if self.exported and device is None else _place(device)
@@ -424,8 +425,49 @@ def quality_map(self:Scorer, image, # what `read_pixels` takes
     if "scores" not in self.card: maps[0] = math.nan
     return maps
 
+# %% ../nbs/10_score.ipynb #c3d9e6f2
+@patch(cls_method=True)
+def from_pretrained(cls:Scorer, pretrained_model_name_or_path:str|Path, # OWNER/NAME on the Hub, a folder that `save_pretrained` wrote, or a name of SCORERS
+                    *, force_download:bool=False, # even where the cache has it
+                    token:str|bool|None=None, # None takes the one of `hf auth login`
+                    cache_dir:str|Path|None=None, # None takes huggingface_hub's own
+                    local_files_only:bool=False, # from the cache alone
+                    revision:str|None=None, # branch, tag or commit
+                    **model_kwargs # of `Scorer`
+                   )->Scorer:
+    "A scorer of the Hub, offline from the cache; AttiqaError where it is not one of this kit."
+    name = str(pretrained_model_name_or_path)
+    if name in SCORERS: return cls(name, **model_kwargs)
+    if os.path.isdir(name): return cls(Path(name)/MODEL, **model_kwargs)
+    options = dict(force_download=force_download, cache_dir=cache_dir, local_files_only=local_files_only)
+    return cls(hub_file(name, revision, token, **options), **model_kwargs)
+
+# %% ../nbs/10_score.ipynb #5a84b0de
+@patch
+def save_pretrained(self:Scorer, save_directory:str|Path, # made where it is missing
+                    *, repo_id:str|None=None, # OWNER/NAME, for the page; None takes the folder's name
+                    model_card_kwargs:dict|None=None): # fields of a page that is made: license, say
+    "Write what a repository of the Hub holds: weights, card and page, and no pickle."
+    if self.exported: raise AttiqaError(f"{self.path}: an ONNX file is not shared; use the safetensors file it was made of")
+    data = self.data or self._file()
+    write_repository(save_directory, self.path, data, self.describe(), repo_id, **(model_card_kwargs or {}))
+
+@patch
+def push_to_hub(self:Scorer, repo_id:str, # OWNER/NAME; made where it is missing
+                *, commit_message:str="Push a scorer with attiqa",
+                private:bool|None=None, # a new repository's; None takes the owner's default
+                token:str|None=None, # None takes the one of `hf auth login`
+                branch:str|None=None, # which must be there; None is main
+                create_pr:bool|None=None, # as a pull request
+                model_card_kwargs:dict|None=None # see `save_pretrained`
+               )->str: # address of the commit
+    "Share the scorer on the Hub."
+    with tempfile.TemporaryDirectory() as folder:
+        self.save_pretrained(folder, repo_id=repo_id, model_card_kwargs=model_card_kwargs)
+        return push(folder, repo_id, private, token, commit_message=commit_message, revision=branch, create_pr=create_pr)
+
 # %% ../nbs/10_score.ipynb #648dfbd6
-def _identity(model): # changes whenever the file does
+def _identity(model): # changes whenever the file does; None of a repository, which is asked once
     with suppress(OSError, ValueError):
         stat = os.stat(scorer_file(model))
         return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns

@@ -21,9 +21,10 @@ from scipy.special import expit, log_expit, logit
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 from . import __version__
-from .core import EMBEDDED, SHIPPED, WEIGHTS, AttiqaError, atomic, file_hash, generator, read_table, record, run_path, seed_all
+from .core import EMBEDDED, SHIPPED, AttiqaError, atomic, file_hash, generator, read_table, record, run_path, seed_all
 from .features import Model, ScoredImages, attribute_formulas, frozen_features, scored_images, surrogate_images, weights_hash
 from .finetune import STRENGTHS, HeadsNet, fit_network, fit_quality, predict_quality, ridge_fit, rows_of, thaw, today
+from .hub import model_file
 from .images import open_image
 from .metrics import bootstrap_interval, median_over_splits, split_noise, srcc
 from .model import AttributeNet, load_model, save_model, with_regressor
@@ -308,10 +309,10 @@ def in_words(table:pd.DataFrame # of `held_out`
             "yours agrees better with you" if better else "not surely better than before; rate more pictures"]
 
 # %% ../nbs/10m_taste.ipynb #89548c44
-def start_scorer(model:str=MINI # attiqa-mini or a safetensors file of the kit
+def start_scorer(model:str=MINI # see `model_file`
                 )->AttributeNet:
     "The scorer that learning starts from."
-    return load_model(WEIGHTS/f"{MINI}.safetensors" if model == MINI else Path(model).expanduser()).requires_grad_(False)
+    return load_model(model_file(model)).requires_grad_(False)
 
 def finetune_ratings(path:str|Path, # the table, see `read_ratings`
                      out:str|Path, # a .safetensors file

@@ -12,6 +12,7 @@ from attiqa.core import ATTRIBUTES, WEIGHTS, atomic, read_json, write_json
 from attiqa.datasets import load_splits, read_biq2021, read_clive
 from attiqa.distort import LADDERS, ladder
 from attiqa.features import scored_images
+from attiqa.hub import front_matter
 from attiqa.images import ImageSource, crop_center, open_source, package_photograph, to_image, to_tensor
 from attiqa.metrics import bootstrap_interval, srcc
 from attiqa.mini import ladder_table
@@ -113,7 +114,7 @@ def scorer_card(name, apart, order, tables, pristine, ordinary):
     scorer = Scorer(name)
     own = attribute_figures(scorer, apart)
     found, share = people(scorer, tables), above(scorer, pristine, ordinary)
-    fill(f"{name}.md", WEIGHTS/f"{name}.md", photographs=len(apart), own=attribute_rows(own), human=people_rows(found), order=order_rows(order), tested=order.images.max(),
+    fill(f"{name}.md", WEIGHTS/f"{name}.md", front=front_matter(name, found, license="apache-2.0"), photographs=len(apart), own=attribute_rows(own), human=people_rows(found), order=order_rows(order), tested=order.images.max(),
          above=f"{share[0]:.3f} ({share[1]:.3f} to {share[2]:.3f})", pristine=share[3], ordinary=share[4],
          weights=sum(p.numel() for p in scorer.net.parameters())/1e6, megabytes=scorer.path.stat().st_size/1e6, scale=scorer.card["scores"]["ordinary"])
     draw_failures(scorer, WEIGHTS/f"{name}-failures.jpg")

@@ -170,7 +170,7 @@ def build(target, notebooks=None): # notebooks: stems; None for all
     write = partial(save, site, env.get_template("docs.html"), groups)
     for path in sorted(NBS.glob("*.ipynb")): write(f"{path.stem}.html", title_of(path), body=body_of(site, path), module=next((m for m, stem in site.modules.items() if stem == path.stem), None))
     for path, page in PAGES.items():
-        text = (ROOT/path).read_text(encoding="utf-8")
+        text = re.sub(r"\A---\n.*?\n---\n", "", (ROOT/path).read_text(encoding="utf-8"), flags=re.S) # a card's YAML
         write(f"{page}.html", re.search("^# (.*)", text, re.M)[1], body=markdown(site, posixpath.dirname(path), text))
     for module, stem in site.modules.items():
         cells = cells_of(module)
