@@ -210,6 +210,13 @@ def test_the_interval_is_that_of_a_slow_loop(random):
     for unit, values in zip(("generators", "images"), zip(*drawn)):
         assert np.allclose(found.loc[unit, ["SRCC_low", "SRCC_high"]].astype(float), np.quantile(values, [.025, .975]))
 
+def test_generators_without_common_prompts_are_compared_by_their_own():
+    "Each generator's mean is over its own rated pictures; no prompt has two of them."
+    table = scores(dict(a=[.9, .8, None, None, None, None], b=[None, None, .2, .4, None, None], c=[None]*4 + [.5, .7])).assign(rating=[1, 2, 5, np.nan, 4, 3])
+    found = g.column_agreement(table, ["rating"], 50).set_index("over")
+    assert np.isclose(found.SRCC["generators"], stats.spearmanr([.85, .2, .6], [1.5, 5, 3.5]).statistic)
+    assert found.n.to_dict() == dict(generators=3, prompts=0, images=5) and np.isnan(found.SRCC["prompts"]) and np.isnan(found.SRCC_low["prompts"])
+
 def test_equal_means_are_ties_whatever_their_sums_round_to():
     "Ratings of 1, 2 and 3 in another order have one mean; a constant column has no agreement."
     table = scores(dict(a=[.9, .8, .7], b=[.5, .6, .4], c=[.1, .2, .3])).assign(rating=[.1, .2, .3, .3, .1, .2, .2, .3, .1], same=3.3)
