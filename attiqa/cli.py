@@ -756,11 +756,13 @@ Examples:
   attiqa rank pictures.csv --columns hpsv3,pickscore
   attiqa rank sdxl flux --reference photos   also how far each is from real pictures
 
-The prompt is not read: quality is how a picture looks, not whether it shows what was asked for. Scores that read the
-prompt (HPSv3, PickScore, CLIP score) come from their own tools: put them into columns of the table and name these.
-A second table shows how far the columns, people's ratings and the quality agree: over generators, within prompts, over images.
-FID and KID need the package torch-fidelity and Inception's weights: pip install 'attiqa[fid]'. Without them --reference
-gives distances in the scorer's own features, called frechet and kernel, which are not FID and KID.
+The prompt is not read: quality is how a picture looks, not whether it shows what was asked for. Scores that
+read the prompt (HPSv3, PickScore, CLIP score) come from their own tools: put them into columns of the table
+and name these. A second table shows how far the columns, people's ratings and the quality agree: over
+generators, within prompts, over images.
+
+The distances frechet and kernel of --reference are in the scorer's own features; they are not FID and KID.
+With --features inception they are; that needs torch-fidelity (pip install 'attiqa[fid]') and its weights.
 
 What is odd (prompts without a picture, the same pictures twice) is said. The exit code is 1 where a picture was rejected."""
 
@@ -769,11 +771,14 @@ What is odd (prompts without a picture, the same pictures twice) is said. The ex
 def rank_command(places:Annotated[list[str], typer.Argument(metavar="FOLDER...", help="Folders of pictures, or one table.")],
                  out:Annotated[str|None, typer.Option(metavar="FOLDER", help="Write everything there.")]=None,
                  model:Annotated[str, typer.Option(metavar="PATH", help="attiqa-mini, attiqa-mini-unaware (taught without human scores), or a safetensors file.")]="attiqa-mini",
-                 columns:Annotated[str, typer.Option(metavar="NAME,NAME", help="Further columns of the table: numbers, higher is better.")]="",
-                 reference:Annotated[str|None, typer.Option(metavar="FOLDER", help="Real pictures, for each generator's distance to them.")]=None,
-                 features:Annotated[str, typer.Option(metavar="NAME", help="Of the distance: backbone (the scorer's own), or inception for FID and KID.")]="backbone"):
-    from attiqa.generators import (UNREAD, Reference, agreement_markdown, column_list, numeric_columns, rank, read_comparison, read_folders,
-                                   stability, to_markdown, write_results)
+                 columns:Annotated[str, typer.Option(metavar="NAME,NAME",
+                     help="Further columns of the table: numbers, higher is better.")]="",
+                 reference:Annotated[str|None, typer.Option(metavar="FOLDER",
+                     help="Real pictures, for each generator's distance to them.")]=None,
+                 features:Annotated[str, typer.Option(metavar="NAME",
+                     help="Of the distance: backbone (the scorer's own), or inception for FID and KID.")]="backbone"):
+    from attiqa.generators import (UNREAD, Reference, agreement_markdown, column_list, numeric_columns, rank,
+                                   read_comparison, read_folders, stability, to_markdown, write_results)
     from attiqa.score import Scorer
     from attiqa.sources import mark_output
     if out and os.path.lexists(out) and not os.path.isdir(out): raise AttiqaError(f"--out {printable(out)}: is not a folder")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from itertools import combinations
 from pathlib import Path
 import choix, numpy as np, pandas as pd
+from fastcore.basics import patch
 from PIL import Image, ImageDraw, ImageFont
 from sklearn.decomposition import PCA
 from .core import ATTRIBUTES, EMBEDDED, AttiqaError, atomic, file_hash, generator, read_table, record, run_path, write_parquet
@@ -19,8 +20,8 @@ from .metrics import krcc, srcc
 from .score import UNAWARE, Scorer, in_order, read_pixels
 
 # %% auto #0
-__all__ = ['TABLES', 'BOARD', 'SCORED', 'RATED', 'STATISTICS', 'UNITS', 'SUBSET', 'FEATURES', 'SCENES', 'SIDE', 'PATCH',
-           'QUALITIES', 'CAPACITIES', 'FAMILIES', 'UNREAD', 'read_folders', 'read_comparison', 'column_list',
+__all__ = ['TABLES', 'BOUNDED', 'BOARD', 'SCORED', 'RATED', 'STATISTICS', 'UNITS', 'SUBSET', 'FEATURES', 'SCENES', 'SIDE',
+           'PATCH', 'QUALITIES', 'CAPACITIES', 'FAMILIES', 'UNREAD', 'read_folders', 'read_comparison', 'column_list',
            'numeric_columns', 'score_comparison', 'prompt_matrix', 'is_matched', 'findings', 'prompt_weights',
            'drawn_means', 'wins', 'win_rates', 'bradley_terry', 'leaderboard', 'order_curve', 'enough_prompts',
            'both_given', 'column_agreement', 'set_distances', 'backbone_features', 'inception_features', 'feature_rows',
@@ -52,7 +53,7 @@ def _numbers(column, name, place): # empty cells are NaN
     numbers = pd.to_numeric(column, errors="coerce").astype(float)
     if (wrong := ~np.isfinite(numbers) & ~_empty(column)).any():
         row, value = int(wrong.to_numpy().argmax()), str(column[wrong].iloc[0])
-        raise AttiqaError(f"{place}: row {row} has the {name} {value!r}; cells of that column are numbers or empty")
+        raise AttiqaError(f"{place}: row {row} has the {name} {value!r}; its cells are numbers or empty")
     return numbers
 
 def read_comparison(path:str|Path # .csv or .parquet, images relative to it; or a folder with a folder a generator
@@ -71,7 +72,8 @@ def read_comparison(path:str|Path # .csv or .parquet, images relative to it; or 
     return table.assign(image=[str(path.parent/image) for image in table.image])
 
 # %% ../nbs/08_generators.ipynb #275b9a56
-BOARD = ("generator", "prompts", "rejected", *(f"{name}{end}" for name in ("quality", "win_rate", "strength") for end in ("", "_low", "_high")),
+BOUNDED = ("quality", "win_rate", "strength") # with a 95 % interval
+BOARD = ("generator", "prompts", "rejected", *(name + end for name in BOUNDED for end in ("", "_low", "_high")),
          *ATTRIBUTES, "frechet", "kernel", "FID", "KID", "tied_with") # columns of a leaderboard
 
 def column_list(text:str # 'hpsv3,pickscore'
@@ -79,11 +81,14 @@ def column_list(text:str # 'hpsv3,pickscore'
     return tuple(dict.fromkeys(filter(None, map(str.strip, text.split(",")))))
 
 def numeric_columns(table:pd.DataFrame, # a comparison
-                    columns:Sequence[str])->pd.DataFrame: # the same, these columns as numbers; NaN for an empty cell
+                    columns:Sequence[str] # to be compared
+                   )->pd.DataFrame: # the same, these columns as numbers; NaN for an empty cell
     "AttiqaError where a column is missing, has a name of the leaderboard's, or holds anything but numbers."
     for name in columns:
-        if name not in table: raise AttiqaError(f"the comparison has no column {name!r}; it has {', '.join(map(str, table))}")
-        if name in (*BOARD, "image", "prompt"): raise AttiqaError(f"column {name!r} is one of attiqa's own; rename it in the table to compare it")
+        if name not in table:
+            raise AttiqaError(f"the comparison has no column {name!r}; it has {', '.join(map(str, table))}")
+        if name in (*BOARD, "image", "prompt"):
+            raise AttiqaError(f"column {name!r} is one of attiqa's own; rename it in the table to compare it")
     return table.assign(**{name: _numbers(table[name], name, "the comparison") for name in columns})
 
 # %% ../nbs/08_generators.ipynb #904fd2e2
@@ -210,8 +215,8 @@ def leaderboard(scored:pd.DataFrame, # of `score_comparison`
     names, bad = list(matrix), scored[scored.error != ""].generator.value_counts()
     columns = dict(generator=names, prompts=kept.notna().sum().to_numpy(), rejected=[int(bad.get(name, 0)) for name in names])
     columns |= dict(quality=kept.mean().to_numpy()) | _interval(means, "quality")
-    means_of = lambda name: prompt_matrix(scored, name).reindex(index=kept.index, columns=names).mean().to_numpy()
-    columns |= {name: means_of(name) for name in (*ATTRIBUTES, *further)}
+    for name in (*ATTRIBUTES, *further):
+        columns[name] = prompt_matrix(scored, name).reindex(index=kept.index, columns=names).mean().to_numpy()
     if is_matched(matrix): columns |= _by_wins(matrix, draws, seed)
     board = pd.DataFrame(columns).assign(tied_with=_tied(matrix, means))
     return board.sort_values("quality", ascending=False, kind="stable", ignore_index=True)
@@ -247,15 +252,16 @@ def _settled(means): # without the rounding errors of sums, which would break ti
 
 def _over_images(both, pair, statistic, draws, seed):
     values, prompt = both[pair].to_numpy(), both.prompt.factorize()[0]
-    counts = (prompt_weights(prompt.max() + 1, prompt.max() + 1, draws, seed)*(prompt.max() + 1)).round().astype(int)
+    prompts = prompt.max() + 1
+    counts = (prompt_weights(prompts, prompts, draws, seed)*prompts).round().astype(int)
     drawn = [_correlation(statistic, *np.repeat(values, count[prompt], axis=0).T) for count in counts]
     return len(values), _correlation(statistic, *values.T), drawn
 
 def _over_generators(both, pair, statistic, draws, seed):
     matrices = [prompt_matrix(both, name) for name in pair]
     means = [_settled((m.dropna() if is_matched(m) else m).mean().to_numpy()) for m in matrices]
-    drawn = [_correlation(statistic, *both) for both in zip(*(_settled(drawn_means(m, 0, draws, seed)) for m in matrices))]
-    return len(means[0]), _correlation(statistic, *means), drawn
+    drawn = [_settled(drawn_means(m, 0, draws, seed)) for m in matrices]
+    return len(means[0]), _correlation(statistic, *means), [_correlation(statistic, a, b) for a, b in zip(*drawn)]
 
 def _within_prompts(both, pair, statistic, draws, seed):
     rows = zip(*(_settled(prompt_matrix(both, name).to_numpy()) for name in pair))
@@ -274,8 +280,9 @@ def both_given(scored:pd.DataFrame, # of `score_comparison`
 def column_agreement(scored:pd.DataFrame, # of `score_comparison`
                      columns:Sequence[str], # beside the quality
                      draws:int=500, # of the bootstrap
-                     seed:int=0)->pd.DataFrame: # a row a pair of columns and unit: column, other, over, n, SRCC, KRCC, 95 % intervals
-    "Rank correlations of the quality and further columns, each with each; pairs with too few pictures are left out."
+                     seed:int=0
+                    )->pd.DataFrame: # a row a pair and unit: column, other, over, n, SRCC, KRCC, 95 % intervals
+    "Rank correlations of the quality and further columns, each with each; none where too few pictures have both."
     rows = []
     for pair in map(list, combinations(["quality", *columns], 2)):
         both = both_given(scored, *pair)
@@ -283,8 +290,8 @@ def column_agreement(scored:pd.DataFrame, # of `score_comparison`
             row = dict(column=pair[0], other=pair[1], over=unit)
             for name, statistic in STATISTICS.items():
                 row["n"], row[name], drawn = correlate(both, pair, statistic, draws, seed)
-                kept = [value for value in drawn if np.isfinite(value)]
-                row |= dict(zip((f"{name}_low", f"{name}_high"), np.quantile(kept, [.025, .975]) if kept else [np.nan]*2))
+                kept = [value for value in drawn if np.isfinite(value)] or [np.nan]
+                row[f"{name}_low"], row[f"{name}_high"] = np.quantile(kept, [.025, .975])
             rows.append(row)
     return pd.DataFrame(rows)
 
@@ -293,50 +300,63 @@ SUBSET = 1000 # pictures of a draw of the kernel distance, at most
 
 def set_distances(pictures:np.ndarray, # (N, D) features
                   reference:np.ndarray, # (M, D)
-                  seed:int=0)->tuple[float, float]: # Fréchet distance, 0 or more; kernel distance, unbiased, so a little below 0 at times
+                  seed:int=0 # of the kernel distance's draws
+                 )->tuple[float, float]: # Fréchet distance, 0 or more; kernel distance, unbiased, so at times below 0
     "Both distances between two sets of 2 pictures or more; FID and KID where the features are Inception's."
     import torch
     from torchmetrics.image.fid import FrechetInceptionDistance
     from torchmetrics.image.kid import KernelInceptionDistance
     as_given = torch.nn.Identity()
     as_given.num_features = reference.shape[1]
+    size = min(SUBSET, len(pictures), len(reference))
     def between(metric):
-        for rows, real in ((reference, True), (pictures, False)): metric.update(torch.from_numpy(rows).double(), real=real)
+        metric.update(torch.from_numpy(reference).double(), real=True)
+        metric.update(torch.from_numpy(pictures).double(), real=False)
         return metric.compute()
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore") # that features are kept in memory, which these are already
         torch.manual_seed(seed)
-        kernel, _ = between(KernelInceptionDistance(as_given, subset_size=min(SUBSET, len(pictures), len(reference))))
+        kernel, _ = between(KernelInceptionDistance(as_given, subset_size=size))
         return max(0., between(FrechetInceptionDistance(as_given)).item()), kernel.item()
 
 # %% ../nbs/08_generators.ipynb #330f47a0
 def backbone_features(scorer:Scorer)->tuple[Callable, str]: # image file to (D,) features; their name
     "The mean over space of the backbone's last maps, of a picture as the scorer reads it."
-    if scorer.exported: raise AttiqaError(f"{scorer.path}: an exported scorer gives no features; use the safetensors file it was made of")
+    if scorer.exported: raise AttiqaError(f"{scorer.path}: an exported scorer gives no features; use its safetensors file")
     import torch
     from attiqa.model import feature_maps
     def read(file):
         x = read_pixels(file)[None].to(scorer.device)
-        with scorer.exact(), torch.inference_mode(): return feature_maps(scorer.net.backbone, (x - .5)/.25)[-1].mean((2, 3))[0].float().cpu().numpy()
-    return read, f"{scorer.card.get('name', scorer.path.stem)}'s backbone ({scorer.net.settings['backbone']}), not FID or KID"
+        with scorer.exact(), torch.inference_mode():
+            maps = feature_maps(scorer.net.backbone, (x - .5)/.25)[-1]
+            return maps.mean((2, 3))[0].float().cpu().numpy()
+    name, backbone = scorer.card.get("name", scorer.path.stem), scorer.net.settings["backbone"]
+    return read, f"{name}'s backbone ({backbone}), not FID or KID"
+
+# %% ../nbs/08_generators.ipynb #fbaf7aaf
+def _one_line(error): return " ".join(str(error).split())[:100]
 
 def inception_features(scorer:Scorer # not used
                       )->tuple[Callable, str]: # image file to (2048,) features; their name
-    "Those of FID and KID, by torch-fidelity."
+    "Those of FID and KID, by torch-fidelity; AttiqaError where it or its weights are missing."
     import torch
     try: from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3 as url
-    except ImportError: raise AttiqaError("FID and KID need the package torch-fidelity: pip install 'attiqa[fid]'") from None
+    except ImportError:
+        raise AttiqaError("FID and KID need the package torch-fidelity: pip install 'attiqa[fid]'") from None
     from torchmetrics.image.fid import NoTrainInceptionV3
-    file = Path(torch.hub.get_dir())/"checkpoints"/Path(url).name
-    try: torch.hub.load_state_dict_from_url(url, progress=False, check_hash=True, weights_only=True) # tensors and nothing else: torch-fidelity reads any pickle
-    except Exception as error: raise AttiqaError(f"FID and KID need Inception's weights, which cannot be had ({' '.join(str(error).split())[:100]}); put {url} at {file}") from None
+    try: torch.hub.load_state_dict_from_url(url, progress=False, check_hash=True, weights_only=True) # it would run a pickle
+    except Exception as error:
+        file = Path(torch.hub.get_dir())/"checkpoints"/Path(url).name
+        raise AttiqaError(f"FID and KID need Inception's weights ({_one_line(error)}); put {url} at {file}") from None
     net = NoTrainInceptionV3("inception-v3-compat", ["2048"])
     def read(file):
-        with torch.inference_mode(): return net(torch.from_numpy(np.array(open_image(file))).permute(2, 0, 1)[None])[0].numpy()
+        pixels = torch.from_numpy(np.array(open_image(file))).permute(2, 0, 1)
+        with torch.inference_mode(): return net(pixels[None])[0].numpy()
     return read, "Inception"
 
 # %% ../nbs/08_generators.ipynb #a716a498
-FEATURES = dict(backbone=(backbone_features, ("frechet", "kernel")), inception=(inception_features, ("FID", "KID"))) # by name: reader, names of the distances
+FEATURES = dict(backbone=(backbone_features, ("frechet", "kernel")), # by name: what reads them, what the distances are called
+                inception=(inception_features, ("FID", "KID")))
 
 def feature_rows(files:Sequence[str|Path], read:Callable # image file to (D,)
                 )->tuple[np.ndarray, list[str]]: # (N, D) of those that can be read; a line for each other
@@ -355,49 +375,66 @@ class Reference:
         make, self.names = FEATURES[features]
         self.folder, (self.read, self.what) = folder, make(scorer)
         self.rows, self.bad = feature_rows(find_images(folder), self.read)
-        if len(self.rows) < 2: raise AttiqaError(f"{folder}: has {len(self.rows)} pictures that can be read; a reference needs 2 or more")
+        if (n := len(self.rows)) < 2:
+            raise AttiqaError(f"{folder}: has {n} pictures that can be read; a reference needs 2 or more")
 
     def distances(self, scored:pd.DataFrame, # of `score_comparison`
-                  seed:int=0)->pd.DataFrame: # by generator, columns `names`; NaN for a generator with fewer than 2 pictures
-        sets = {name: feature_rows(group.image, self.read)[0] for name, group in scored[scored.error == ""].groupby("generator")}
-        found = {name: set_distances(rows, self.rows, seed) if len(rows) > 1 else (np.nan, np.nan) for name, rows in sets.items()}
+                  seed:int=0
+                 )->pd.DataFrame: # by generator, columns `names`; NaN for a generator with fewer than 2 pictures
+        found = {}
+        for name, group in scored[scored.error == ""].groupby("generator"):
+            rows, _ = feature_rows(group.image, self.read)
+            found[name] = set_distances(rows, self.rows, seed) if len(rows) > 1 else (np.nan, np.nan)
         return pd.DataFrame.from_dict(found, orient="index", columns=list(self.names))
 
-    def lines(self, scored:pd.DataFrame # of `score_comparison`
-             )->list[str]: # for a report
-        "What the distances are of, and what they do not say."
-        counts, width = scored[scored.error == ""].generator.value_counts(), self.rows.shape[1]
-        lines = [f"{' and '.join(self.names)}: distances to the {len(self.rows)} pictures of {self.folder} in the features of {self.what}; lower is better"]
-        if min(len(self.rows), counts.min()) <= width: lines.append(f"{self.names[0]} comes out too large with {width} pictures or fewer; compare it between sets of one size only")
-        if counts.nunique() > 1: lines.append(f"{self.names[0]} favours generators with more pictures; they have {counts.min()} to {counts.max()}")
-        return lines + self.bad
+# %% ../nbs/08_generators.ipynb #627281d1
+@patch
+def notes(self:Reference, scored:pd.DataFrame # of `score_comparison`
+         )->list[str]: # for a report
+    "What the distances are of, and what they do not say."
+    counts, (size, width) = scored[scored.error == ""].generator.value_counts(), self.rows.shape
+    first, both = self.names[0], " and ".join(self.names)
+    lines = [f"{both}: distances to the {size} pictures of {self.folder} in the features of {self.what}; lower is better"]
+    if min(size, counts.min()) <= width:
+        lines.append(f"{first} is too large with {width} pictures or fewer; compare it between sets of one size only")
+    if counts.nunique() > 1:
+        lines.append(f"{first} favours generators with more pictures; they have {counts.min()} to {counts.max()}")
+    return lines + self.bad
 
 # %% ../nbs/08_generators.ipynb #a4fc6aec
 def _safe(text): return " ".join(str(text).replace("|", "\\|").replace("<", "&lt;").split())
+def _piped(cells): return f"| {' | '.join(cells)} |\n"
+def _pipes(heads, rows): return _piped(heads) + "|---"*len(heads) + "|\n" + "".join(map(_piped, rows))
 def _short(value): return "–" if np.isnan(value) else f"{value:.4g}" # of any unit
-def _bounded(row, name): return "–" if np.isnan(row[name]) else f"{row[name]:.3f} ({row[f'{name}_low']:.3f} to {row[f'{name}_high']:.3f})"
+
+def _bounded(row, name):
+    value, low, high = (row[name + end] for end in ("", "_low", "_high"))
+    return "–" if np.isnan(value) else f"{value:.3f} ({low:.3f} to {high:.3f})"
 
 def to_markdown(board:pd.DataFrame # of `leaderboard`
                )->str: # a table in Markdown
     "The leaderboard for a README."
-    names = dict(quality="quality (95 %)", win_rate="win rate (95 %)", strength="strength (95 %)")
-    cell = lambda row, name: _bounded(row, name) if name in names else f"{row[name]:.3f}" if name in ATTRIBUTES else _short(row[name])
-    further = [name for name in board if name not in BOARD] + [name for _, pair in FEATURES.values() for name in pair if name in board]
-    shown = ["quality", *ATTRIBUTES, *(name for name in ("win_rate", "strength") if name in board), *further]
-    lines = ["| generator | prompts | " + " | ".join(_safe(names.get(name, name)) for name in shown) + " | tied with |", "|---|" + "---|"*(len(shown) + 2)]
-    lines += [f"| {_safe(row['generator'])} | {row['prompts']} | " + " | ".join(cell(row, name) for name in shown) + f" | {_safe(row['tied_with'])} |" for _, row in board.iterrows()]
-    return "\n".join(lines) + "\n"
+    named = lambda name: f"{name.replace('_', ' ')} (95 %)" if name in BOUNDED else _safe(name)
+    cell = lambda row, name: (_bounded(row, name) if name in BOUNDED
+                              else f"{row[name]:.3f}" if name in ATTRIBUTES else _short(row[name]))
+    own = ("quality", *ATTRIBUTES, "win_rate", "strength")
+    further = [name for name in board if name not in BOARD]
+    shown = [name for name in (*own, *further, "frechet", "kernel", "FID", "KID") if name in board]
+    rows = [[_safe(row["generator"]), str(row["prompts"]), *(cell(row, name) for name in shown), _safe(row["tied_with"])]
+            for _, row in board.iterrows()]
+    return _pipes(["generator", "prompts", *map(named, shown), "tied with"], rows)
 
 # %% ../nbs/08_generators.ipynb #ce143f04
 def agreement_markdown(agreed:pd.DataFrame # of `column_agreement`
                       )->str: # a table in Markdown; '' where nothing is compared
     "A row a pair of columns: SRCC over generators, within prompts and over images."
+    if agreed.empty: return ""
     heads = dict(generators="over generators", prompts="within prompts", images="over images")
-    lines = ["| SRCC (95 %) of | with | " + " | ".join(heads.values()) + " |", "|---|---|---|---|---|"]
-    for pair, group in agreed.groupby(["column", "other"], sort=False) if len(agreed) else ():
-        rows = {row["over"]: row for _, row in group.iterrows()}
-        lines.append(f"| {_safe(pair[0])} | {_safe(pair[1])} | " + " | ".join(f"{_bounded(rows[unit], 'SRCC')}, n {rows[unit]['n']}" for unit in heads) + " |")
-    return "\n".join(lines) + "\n" if len(agreed) else ""
+    rows = []
+    for pair, group in agreed.groupby(["column", "other"], sort=False):
+        found = {row["over"]: row for _, row in group.iterrows()}
+        rows.append([*map(_safe, pair), *(f"{_bounded(found[unit], 'SRCC')}, n {found[unit]['n']}" for unit in heads)])
+    return _pipes(["SRCC (95 %) of", "with", *heads.values()], rows)
 
 # %% ../nbs/08_generators.ipynb #87b94c57
 def plot_leaderboard(board:pd.DataFrame, # of `leaderboard`
@@ -499,7 +536,8 @@ def known_order(family:str)->list[str]: # the best first
     return [f"jpeg-{q:02d}" for q in QUALITIES] if family == "codecs" else [f"decoder-{c:02d}" for c in CAPACITIES]
 
 # %% ../nbs/08_generators.ipynb #344d33be
-UNREAD = "the prompt is not read: quality is how a picture looks, not whether it shows what was asked for; scores that read it (HPSv3, PickScore, CLIP score) go into columns of the table"
+UNREAD = ("the prompt is not read: quality is how a picture looks, not whether it shows what was asked for; "
+          "scores that read it (HPSv3, PickScore, CLIP score) go into columns of the table")
 
 def stability(curve:pd.DataFrame)->str: # of `order_curve`
     "One line for a report."
@@ -509,11 +547,12 @@ def stability(curve:pd.DataFrame)->str: # of `order_curve`
 
 def _too_few(scored, columns):
     for name in columns:
-        if (n := len(both_given(scored, "quality", name))) < RATED: yield f"{n} pictures have both a score and a {name}; agreement needs {RATED}"
+        if (n := len(both_given(scored, "quality", name))) < RATED:
+            yield f"{n} pictures have both a score and a {name}; agreement needs {RATED}"
 
 def rank(table:pd.DataFrame, # image, generator, prompt
          scorer:Scorer, draws:int=500, seed:int=0,
-         columns:Sequence[str]=(), # of numbers in the table, higher is better; `rating` is taken where it is there
+         columns:Sequence[str]=(), # numbers in the table, higher is better; a `rating` is always taken
          reference:Reference|None=None): # scored, board, curve, findings, agreement
     "Everything about a comparison."
     if table.empty: raise AttiqaError("there is no picture to rank")
@@ -521,21 +560,24 @@ def rank(table:pd.DataFrame, # image, generator, prompt
     columns = list(dict.fromkeys([*(["rating"] if "rating" in table else []), *columns]))
     scored = score_comparison(table, scorer)
     board = leaderboard(scored, draws, seed, columns)
-    lines = [*_too_few(scored, columns), *(reference.lines(scored) if reference else []), *findings(scored)]
+    lines = [*_too_few(scored, columns), *(reference.notes(scored) if reference else []), *findings(scored)]
     if reference: board = board.join(reference.distances(scored, seed), on="generator")
-    return scored, board, order_curve(prompt_matrix(scored), draws, seed), lines, column_agreement(scored, columns, draws, seed)
+    curve = order_curve(prompt_matrix(scored), draws, seed)
+    return scored, board, curve, lines, column_agreement(scored, columns, draws, seed)
 
 # %% ../nbs/08_generators.ipynb #71eed9d6
 def write_results(folder:str|Path, # made
-                  scored:pd.DataFrame, board:pd.DataFrame, curve:pd.DataFrame, lines:list[str], agreed:pd.DataFrame): # of `rank`
-    "Leaderboard as CSV, Markdown and figure; every picture's scores; the contact sheet; what is odd; agreement with further columns."
+                  scored:pd.DataFrame, board:pd.DataFrame, curve:pd.DataFrame, # of `rank`
+                  lines:list[str], agreed:pd.DataFrame): # of it, too
+    "Leaderboard as CSV, Markdown and figure; every picture's scores; the contact sheet; what is odd; agreement."
     folder, notes = Path(folder), [UNREAD, stability(curve), *lines]
-    tables = [to_markdown(board), *filter(None, [agreement_markdown(agreed)]), "".join(f"- {line}\n" for line in notes)]
+    parts = [to_markdown(board), agreement_markdown(agreed), "".join(f"- {line}\n" for line in notes)]
     write_parquet(folder/"images.parquet", scored)
     with atomic(folder/"leaderboard.csv") as part: board.to_csv(part, index=False, quoting=csv.QUOTE_NONNUMERIC) # whatever a name holds
-    with atomic(folder/"leaderboard.md") as part: part.write_text("\n".join(tables), encoding="utf-8")
+    with atomic(folder/"leaderboard.md") as part: part.write_text("\n".join(filter(None, parts)), encoding="utf-8")
     if len(agreed):
-        with atomic(folder/"agreement.csv") as part: agreed.to_csv(part, index=False, quoting=csv.QUOTE_NONNUMERIC)
+        with atomic(folder/"agreement.csv") as part:
+            agreed.to_csv(part, index=False, quoting=csv.QUOTE_NONNUMERIC)
     with atomic(folder/"leaderboard.png") as part: plot_leaderboard(board, curve).savefig(part, dpi=150)
     with atomic(folder/"sheet.jpg") as part: contact_sheet(scored, board.generator).save(part, quality=90)
 
@@ -554,7 +596,8 @@ def rank_generators(run:str=EMBEDDED, # run directory
     settings, folder = dict(locals()), run_path(run)/"generators"/Path(images).stem
     source = write_family(run_path(run)/"generators"/"pictures"/images, images, count, seed) if images in FAMILIES else images
     scorer = Scorer(model)
-    found = rank(read_comparison(source), scorer, draws, seed, column_list(columns), Reference(reference, scorer, features) if reference else None)
+    real = Reference(reference, scorer, features) if reference else None
+    found = rank(read_comparison(source), scorer, draws, seed, column_list(columns), real)
     write_results(folder, *found)
     scored, board, curve, lines, _ = found
     record(run, "generators", settings, generators=len(board), pictures=len(scored), best=board.generator[0], enough=enough_prompts(curve), findings=lines)
