@@ -4,27 +4,30 @@
 
 # %% ../nbs/08_generators.ipynb #c8d18f1d
 from __future__ import annotations
-import csv, io
+import csv, io, warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations
 from pathlib import Path
 import choix, numpy as np, pandas as pd
+from fastcore.basics import patch
 from PIL import Image, ImageDraw, ImageFont
 from sklearn.decomposition import PCA
 from .core import ATTRIBUTES, EMBEDDED, AttiqaError, atomic, file_hash, generator, read_table, record, run_path, write_parquet
 from .images import find_images, open_image, opened_image, package_photograph
 from .sources import is_kept
 from .metrics import krcc, srcc
-from .score import UNAWARE, Scorer
+from .score import UNAWARE, Scorer, in_order, read_pixels
 
 # %% auto #0
-__all__ = ['TABLES', 'RATED', 'SCENES', 'SIDE', 'PATCH', 'QUALITIES', 'CAPACITIES', 'FAMILIES', 'read_folders', 'read_comparison',
-           'score_comparison', 'prompt_matrix', 'is_matched', 'findings', 'prompt_weights', 'drawn_means', 'wins',
-           'win_rates', 'bradley_terry', 'leaderboard', 'order_curve', 'enough_prompts', 'rated_pictures',
-           'rating_agreement', 'to_markdown', 'plot_leaderboard', 'contact_sheet', 'prompt_picture', 'codecs',
-           'to_patches', 'from_patches', 'decoders', 'write_family', 'known_order', 'stability', 'agreement',
-           'write_results', 'rank', 'rank_generators']
+__all__ = ['TABLES', 'BOUNDED', 'BOARD', 'SCORED', 'RATED', 'STATISTICS', 'UNITS', 'SUBSET', 'FEATURES', 'SCENES', 'SIDE',
+           'PATCH', 'QUALITIES', 'CAPACITIES', 'FAMILIES', 'UNREAD', 'read_folders', 'read_comparison', 'column_list',
+           'numeric_columns', 'score_comparison', 'prompt_matrix', 'is_matched', 'findings', 'prompt_weights',
+           'drawn_means', 'wins', 'win_rates', 'bradley_terry', 'leaderboard', 'order_curve', 'enough_prompts',
+           'both_given', 'column_agreement', 'set_distances', 'backbone_features', 'inception_features', 'feature_rows',
+           'Reference', 'to_markdown', 'agreement_markdown', 'plot_leaderboard', 'contact_sheet', 'prompt_picture',
+           'codecs', 'to_patches', 'from_patches', 'decoders', 'write_family', 'known_order', 'stability', 'rank',
+           'write_results', 'rank_generators']
 
 # %% ../nbs/08_generators.ipynb #4755aa7b
 TABLES = (".csv", ".parquet")
@@ -46,9 +49,11 @@ def read_folders(folders:Sequence[str|Path] # one a generator
 # %% ../nbs/08_generators.ipynb #e1f213bf
 def _empty(column): return column.isna() | (column.astype(str) == "")
 
-def _ratings(column, path): # as numbers; empty cells are NaN
-    numbers = pd.to_numeric(column, errors="coerce")
-    if (wrong := numbers.isna() & ~_empty(column)).any(): raise AttiqaError(f"{path}: row {int(wrong.to_numpy().argmax())} has the rating {column[wrong].iloc[0]!r}; ratings are numbers or empty")
+def _numbers(column, name, place): # empty cells are NaN
+    numbers = pd.to_numeric(column, errors="coerce").astype(float)
+    if (wrong := ~np.isfinite(numbers) & ~_empty(column)).any():
+        row, value = int(wrong.to_numpy().argmax()), str(column[wrong].iloc[0])
+        raise AttiqaError(f"{place}: row {row} has the {name} {value!r}; its cells are numbers or empty")
     return numbers
 
 def read_comparison(path:str|Path # .csv or .parquet, images relative to it; or a folder with a folder a generator
@@ -63,14 +68,38 @@ def read_comparison(path:str|Path # .csv or .parquet, images relative to it; or 
         if column not in table: raise AttiqaError(f"{path}: has no column {column!r}; it has {', '.join(map(str, table))}")
         if (empty := _empty(table[column])).any(): raise AttiqaError(f"{path}: row {int(empty.to_numpy().argmax())} has no {column}")
     table = table.astype(dict(image=str, generator=str, prompt=str))
-    if "rating" in table: table = table.assign(rating=_ratings(table.rating, path))
+    if "rating" in table: table = table.assign(rating=_numbers(table.rating, "rating", path))
     return table.assign(image=[str(path.parent/image) for image in table.image])
 
+# %% ../nbs/08_generators.ipynb #275b9a56
+BOUNDED = ("quality", "win_rate", "strength") # with a 95 % interval
+BOARD = ("generator", "prompts", "rejected", *(name + end for name in BOUNDED for end in ("", "_low", "_high")),
+         *ATTRIBUTES, "frechet", "kernel", "FID", "KID", "tied_with") # columns of a leaderboard
+
+def column_list(text:str # 'hpsv3,pickscore'
+               )->tuple[str, ...]:
+    return tuple(dict.fromkeys(filter(None, map(str.strip, text.split(",")))))
+
+def numeric_columns(table:pd.DataFrame, # a comparison
+                    columns:Sequence[str] # to be compared
+                   )->pd.DataFrame: # the same, these columns as numbers; NaN for an empty cell
+    "AttiqaError where a column is missing, has a name of the leaderboard's, or holds anything but numbers."
+    for name in columns:
+        if name not in table:
+            raise AttiqaError(f"the comparison has no column {name!r}; it has {', '.join(map(str, table))}")
+        if name in (*BOARD, "image", "prompt"):
+            raise AttiqaError(f"column {name!r} is one of attiqa's own; rename it in the table to compare it")
+    return table.assign(**{name: _numbers(table[name], name, "the comparison") for name in columns})
+
 # %% ../nbs/08_generators.ipynb #904fd2e2
+SCORED = ("quality", *ATTRIBUTES, "error") # what a score of a picture says
+
 def score_comparison(table:pd.DataFrame, # image, generator, prompt
                      scorer:Scorer)->pd.DataFrame: # the same and quality, the attributes, error, content (a hash)
     "Score every picture; one that cannot be read keeps its reason in `error`."
-    scores = pd.DataFrame([{name: getattr(s, name) for name in ("quality", *ATTRIBUTES, "error")} for s in scorer.stream(table.image)])
+    if taken := [name for name in table if name in (*SCORED, "content")]:
+        raise AttiqaError(f"column {taken[0]!r} has the name of a score; rename it in the table")
+    scores = pd.DataFrame([{name: getattr(s, name) for name in SCORED} for s in scorer.stream(table.image)])
     content = [file_hash(image) if not error else "" for image, error in zip(table.image, scores.error)]
     return pd.concat([table.reset_index(drop=True), scores], axis=1).assign(content=content)
 
@@ -175,8 +204,10 @@ def _by_wins(matrix, draws, seed): # columns that need matched prompts
 # %% ../nbs/08_generators.ipynb #90834efe
 def leaderboard(scored:pd.DataFrame, # of `score_comparison`
                 draws:int=500, # of the bootstrap
-                seed:int=0)->pd.DataFrame: # a row a generator, the best first
-    "Mean quality and attributes, win rate, strength, 95 % intervals, ties."
+                seed:int=0,
+                further:Sequence[str]=() # columns of numbers
+               )->pd.DataFrame: # a row a generator, the best first
+    "Means of quality, attributes and further columns, win rate, strength, 95 % intervals, ties."
     matrix = prompt_matrix(scored)
     if matrix.empty: raise AttiqaError(f"no picture could be scored, the first: {next((e for e in scored.error if e), 'there is none')}")
     kept = matrix.dropna() if is_matched(matrix) else matrix
@@ -184,7 +215,8 @@ def leaderboard(scored:pd.DataFrame, # of `score_comparison`
     names, bad = list(matrix), scored[scored.error != ""].generator.value_counts()
     columns = dict(generator=names, prompts=kept.notna().sum().to_numpy(), rejected=[int(bad.get(name, 0)) for name in names])
     columns |= dict(quality=kept.mean().to_numpy()) | _interval(means, "quality")
-    for a in ATTRIBUTES: columns[a] = prompt_matrix(scored, a).loc[kept.index, names].mean().to_numpy()
+    for name in (*ATTRIBUTES, *further):
+        columns[name] = prompt_matrix(scored, name).reindex(index=kept.index, columns=names).mean().to_numpy()
     if is_matched(matrix): columns |= _by_wins(matrix, draws, seed)
     board = pd.DataFrame(columns).assign(tied_with=_tied(matrix, means))
     return board.sort_values("quality", ascending=False, kind="stable", ignore_index=True)
@@ -209,39 +241,200 @@ def enough_prompts(curve:pd.DataFrame, # of `order_curve`
     return int(curve.prompts[first]) if first < len(curve) else None
 
 # %% ../nbs/08_generators.ipynb #a4aac3cd
-RATED = 3 # pictures with a score and a rating that agreement takes
+RATED = 3 # pictures with both values that agreement takes
+STATISTICS = dict(SRCC=srcc, KRCC=krcc)
 
-def rated_pictures(scored:pd.DataFrame # of `score_comparison`
-                  )->pd.DataFrame: # the rows with a score and a rating
-    return scored[(scored.error == "") & scored.rating.notna()]
+def _correlation(statistic, a, b): # NaN where it is not defined
+    return statistic(a, b) if len(a) > 1 and np.ptp(a) and np.ptp(b) else np.nan
 
-def rating_agreement(scored:pd.DataFrame, # with a column rating
-                     draws:int=500, seed:int=0)->pd.DataFrame: # rows images, generators; columns n, SRCC, KRCC with 95 % intervals
-    "Rank correlation of the quality score with people's ratings, over images and over generators' means."
-    rated = rated_pictures(scored)
-    if len(rated) < RATED: raise AttiqaError(f"{len(rated)} pictures have both a score and a rating; agreement needs {RATED}")
-    means = lambda t: t.groupby("generator")[["quality", "rating"]].mean()
-    rng, rows = generator("ratings", seed), []
-    samples = [rated.iloc[rng.integers(len(rated), size=len(rated))] for _ in range(draws)]
-    for unit, view in (("images", lambda t: t), ("generators", means)):
-        row = dict(over=unit, n=len(view(rated)))
-        for name, statistic in (("SRCC", srcc), ("KRCC", krcc)):
-            value = lambda t: statistic(view(t).quality, view(t).rating) if min(view(t).quality.nunique(), view(t).rating.nunique()) > 1 else np.nan
-            row |= {name: value(rated)} | dict(zip((f"{name}_low", f"{name}_high"), np.nanquantile([value(s) for s in samples], [.025, .975])))
-        rows.append(row)
-    return pd.DataFrame(rows).set_index("over")
+def _settled(means): # without the rounding errors of sums, which would break ties
+    return np.round(means/(np.nanmax(np.abs(means)) or 1), 12)
+
+def _over_images(both, pair, statistic, draws, seed):
+    values, prompt = both[pair].to_numpy(), both.prompt.factorize()[0]
+    prompts = prompt.max() + 1
+    counts = (prompt_weights(prompts, prompts, draws, seed)*prompts).round().astype(int)
+    drawn = [_correlation(statistic, *np.repeat(values, count[prompt], axis=0).T) for count in counts]
+    return len(values), _correlation(statistic, *values.T), drawn
+
+def _over_generators(both, pair, statistic, draws, seed):
+    matrices = [prompt_matrix(both, name) for name in pair]
+    means = [_settled((m.dropna() if is_matched(m) else m).mean().to_numpy()) for m in matrices]
+    drawn = [_settled(drawn_means(m, 0, draws, seed)) for m in matrices]
+    return len(means[0]), _correlation(statistic, *means), [_correlation(statistic, a, b) for a, b in zip(*drawn)]
+
+def _within_prompts(both, pair, statistic, draws, seed):
+    rows = zip(*(_settled(prompt_matrix(both, name).to_numpy()) for name in pair))
+    found = np.array([_correlation(statistic, a[~np.isnan(a)], b[~np.isnan(a)]) for a, b in rows])
+    found = found[~np.isnan(found)] # a prompt with one picture, or a score for all, says nothing
+    if not len(found): return 0, np.nan, []
+    return len(found), found.mean(), prompt_weights(len(found), len(found), draws, seed)@found
+
+# %% ../nbs/08_generators.ipynb #200900c4
+UNITS = dict(generators=_over_generators, prompts=_within_prompts, images=_over_images)
+
+def both_given(scored:pd.DataFrame, # of `score_comparison`
+               first:str, other:str)->pd.DataFrame: # the rows with a value in both columns
+    return scored[(scored.error == "") & scored[first].notna() & scored[other].notna()]
+
+def column_agreement(scored:pd.DataFrame, # of `score_comparison`
+                     columns:Sequence[str], # beside the quality
+                     draws:int=500, # of the bootstrap
+                     seed:int=0
+                    )->pd.DataFrame: # a row a pair and unit: column, other, over, n, SRCC, KRCC, 95 % intervals
+    "Rank correlations of the quality and further columns, each with each; none where too few pictures have both."
+    rows = []
+    for pair in map(list, combinations(["quality", *columns], 2)):
+        both = both_given(scored, *pair)
+        for unit, correlate in UNITS.items() if len(both) >= RATED else ():
+            row = dict(column=pair[0], other=pair[1], over=unit)
+            for name, statistic in STATISTICS.items():
+                row["n"], row[name], drawn = correlate(both, pair, statistic, draws, seed)
+                kept = [value for value in drawn if np.isfinite(value)] or [np.nan]
+                row[f"{name}_low"], row[f"{name}_high"] = np.quantile(kept, [.025, .975])
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+# %% ../nbs/08_generators.ipynb #3b7f7790
+SUBSET = 1000 # pictures of a draw of the kernel distance, at most
+
+def set_distances(pictures:np.ndarray, # (N, D) features
+                  reference:np.ndarray, # (M, D)
+                  seed:int=0 # of the kernel distance's draws
+                 )->tuple[float, float]: # Fréchet distance, 0 or more; kernel distance, unbiased, so at times below 0
+    "Both distances between two sets of 2 pictures or more; FID and KID where the features are Inception's."
+    import torch
+    from torchmetrics.image.fid import FrechetInceptionDistance
+    from torchmetrics.image.kid import KernelInceptionDistance
+    as_given = torch.nn.Identity()
+    as_given.num_features = reference.shape[1]
+    size = min(SUBSET, len(pictures), len(reference))
+    def between(metric):
+        metric.update(torch.from_numpy(reference).double(), real=True)
+        metric.update(torch.from_numpy(pictures).double(), real=False)
+        return metric.compute()
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore") # that features are kept in memory, which these are already
+        torch.manual_seed(seed)
+        kernel, _ = between(KernelInceptionDistance(as_given, subset_size=size))
+        return max(0., between(FrechetInceptionDistance(as_given)).item()), kernel.item()
+
+# %% ../nbs/08_generators.ipynb #330f47a0
+def backbone_features(scorer:Scorer)->tuple[Callable, str]: # image file to (D,) features; their name
+    "The mean over space of the backbone's last maps, of a picture as the scorer reads it."
+    if scorer.exported: raise AttiqaError(f"{scorer.path}: an exported scorer gives no features; use its safetensors file")
+    import torch
+    from attiqa.model import feature_maps
+    def read(file):
+        x = read_pixels(file)[None].to(scorer.device)
+        with scorer.exact(), torch.inference_mode():
+            maps = feature_maps(scorer.net.backbone, (x - .5)/.25)[-1]
+            return maps.mean((2, 3))[0].float().cpu().numpy()
+    name, backbone = scorer.card.get("name", scorer.path.stem), scorer.net.settings["backbone"]
+    return read, f"{name}'s backbone ({backbone}), not FID or KID"
+
+# %% ../nbs/08_generators.ipynb #fbaf7aaf
+def _one_line(error): return " ".join(str(error).split())[:100]
+
+def inception_features(scorer:Scorer # not used
+                      )->tuple[Callable, str]: # image file to (2048,) features; their name
+    "Those of FID and KID, by torch-fidelity; AttiqaError where it or its weights are missing."
+    import torch
+    try: from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3 as url
+    except ImportError:
+        raise AttiqaError("FID and KID need the package torch-fidelity: pip install 'attiqa[fid]'") from None
+    from torchmetrics.image.fid import NoTrainInceptionV3
+    try: torch.hub.load_state_dict_from_url(url, progress=False, check_hash=True, weights_only=True) # it would run a pickle
+    except Exception as error:
+        file = Path(torch.hub.get_dir())/"checkpoints"/Path(url).name
+        raise AttiqaError(f"FID and KID need Inception's weights ({_one_line(error)}); put {url} at {file}") from None
+    net = NoTrainInceptionV3("inception-v3-compat", ["2048"])
+    def read(file):
+        pixels = torch.from_numpy(np.array(open_image(file))).permute(2, 0, 1)
+        with torch.inference_mode(): return net(pixels[None])[0].numpy()
+    return read, "Inception"
+
+# %% ../nbs/08_generators.ipynb #a716a498
+FEATURES = dict(backbone=(backbone_features, ("frechet", "kernel")), # by name: what reads them, what the distances are called
+                inception=(inception_features, ("FID", "KID")))
+
+def feature_rows(files:Sequence[str|Path], read:Callable # image file to (D,)
+                )->tuple[np.ndarray, list[str]]: # (N, D) of those that can be read; a line for each other
+    def row(file):
+        try: return read(file)
+        except AttiqaError as error: return f"{file}: {error}; left out"
+    found = list(in_order(row, files))
+    return np.array([x for x in found if not isinstance(x, str)]), [x for x in found if isinstance(x, str)]
+
+class Reference:
+    "Real pictures, and how far generators' pictures are from them."
+    def __init__(self, folder:str|Path, scorer:Scorer, features:str="backbone"): # or 'inception'
+        folder = Path(folder).expanduser()
+        if features not in FEATURES: raise AttiqaError(f"no features {features!r}; there are {', '.join(FEATURES)}")
+        if not folder.is_dir(): raise AttiqaError(f"{folder}: is no folder; a reference is a folder of pictures")
+        make, self.names = FEATURES[features]
+        self.folder, (self.read, self.what) = folder, make(scorer)
+        self.rows, self.bad = feature_rows(find_images(folder), self.read)
+        if (n := len(self.rows)) < 2:
+            raise AttiqaError(f"{folder}: has {n} pictures that can be read; a reference needs 2 or more")
+
+    def distances(self, scored:pd.DataFrame, # of `score_comparison`
+                  seed:int=0
+                 )->pd.DataFrame: # by generator, columns `names`; NaN for a generator with fewer than 2 pictures
+        found = {}
+        for name, group in scored[scored.error == ""].groupby("generator"):
+            rows, _ = feature_rows(group.image, self.read)
+            found[name] = set_distances(rows, self.rows, seed) if len(rows) > 1 else (np.nan, np.nan)
+        return pd.DataFrame.from_dict(found, orient="index", columns=list(self.names))
+
+# %% ../nbs/08_generators.ipynb #627281d1
+@patch
+def notes(self:Reference, scored:pd.DataFrame # of `score_comparison`
+         )->list[str]: # for a report
+    "What the distances are of, and what they do not say."
+    counts, (size, width) = scored[scored.error == ""].generator.value_counts(), self.rows.shape
+    first, both = self.names[0], " and ".join(self.names)
+    lines = [f"{both}: distances to the {size} pictures of {self.folder} in the features of {self.what}; lower is better"]
+    if min(size, counts.min()) <= width:
+        lines.append(f"{first} is too large with {width} pictures or fewer; compare it between sets of one size only")
+    if counts.nunique() > 1:
+        lines.append(f"{first} favours generators with more pictures; they have {counts.min()} to {counts.max()}")
+    return lines + self.bad
 
 # %% ../nbs/08_generators.ipynb #a4fc6aec
+def _safe(text): return " ".join(str(text).replace("|", "\\|").replace("<", "&lt;").split())
+def _piped(cells): return f"| {' | '.join(cells)} |\n"
+def _pipes(heads, rows): return _piped(heads) + "|---"*len(heads) + "|\n" + "".join(map(_piped, rows))
+def _short(value): return "–" if np.isnan(value) else f"{value:.4g}" # of any unit
+
+def _bounded(row, name):
+    value, low, high = (row[name + end] for end in ("", "_low", "_high"))
+    return "–" if np.isnan(value) else f"{value:.3f} ({low:.3f} to {high:.3f})"
+
 def to_markdown(board:pd.DataFrame # of `leaderboard`
                )->str: # a table in Markdown
     "The leaderboard for a README."
-    names = dict(quality="quality (95 %)", win_rate="win rate (95 %)", strength="strength (95 %)")
-    cell = lambda row, name: f"{row[name]:.3f} ({row[f'{name}_low']:.3f} to {row[f'{name}_high']:.3f})" if name in names else f"{row[name]:.3f}"
-    shown = ["quality", *ATTRIBUTES, *(name for name in ("win_rate", "strength") if name in board)]
-    safe = lambda text: " ".join(str(text).replace("|", "\\|").replace("<", "&lt;").split())
-    lines = ["| generator | prompts | " + " | ".join(names.get(name, name) for name in shown) + " | tied with |", "|---|" + "---|"*(len(shown) + 2)]
-    lines += [f"| {safe(row['generator'])} | {row['prompts']} | " + " | ".join(cell(row, name) for name in shown) + f" | {safe(row['tied_with'])} |" for _, row in board.iterrows()]
-    return "\n".join(lines) + "\n"
+    named = lambda name: f"{name.replace('_', ' ')} (95 %)" if name in BOUNDED else _safe(name)
+    cell = lambda row, name: (_bounded(row, name) if name in BOUNDED
+                              else f"{row[name]:.3f}" if name in ATTRIBUTES else _short(row[name]))
+    own = ("quality", *ATTRIBUTES, "win_rate", "strength")
+    further = [name for name in board if name not in BOARD]
+    shown = [name for name in (*own, *further, "frechet", "kernel", "FID", "KID") if name in board]
+    rows = [[_safe(row["generator"]), str(row["prompts"]), *(cell(row, name) for name in shown), _safe(row["tied_with"])]
+            for _, row in board.iterrows()]
+    return _pipes(["generator", "prompts", *map(named, shown), "tied with"], rows)
+
+# %% ../nbs/08_generators.ipynb #ce143f04
+def agreement_markdown(agreed:pd.DataFrame # of `column_agreement`
+                      )->str: # a table in Markdown; '' where nothing is compared
+    "A row a pair of columns: SRCC over generators, within prompts and over images."
+    if agreed.empty: return ""
+    heads = dict(generators="over generators", prompts="within prompts", images="over images")
+    rows = []
+    for pair, group in agreed.groupby(["column", "other"], sort=False):
+        found = {row["over"]: row for _, row in group.iterrows()}
+        rows.append([*map(_safe, pair), *(f"{_bounded(found[unit], 'SRCC')}, n {found[unit]['n']}" for unit in heads)])
+    return _pipes(["SRCC (95 %) of", "with", *heads.values()], rows)
 
 # %% ../nbs/08_generators.ipynb #87b94c57
 def plot_leaderboard(board:pd.DataFrame, # of `leaderboard`
@@ -343,38 +536,50 @@ def known_order(family:str)->list[str]: # the best first
     return [f"jpeg-{q:02d}" for q in QUALITIES] if family == "codecs" else [f"decoder-{c:02d}" for c in CAPACITIES]
 
 # %% ../nbs/08_generators.ipynb #344d33be
+UNREAD = ("the prompt is not read: quality is how a picture looks, not whether it shows what was asked for; "
+          "scores that read it (HPSv3, PickScore, CLIP score) go into columns of the table")
+
 def stability(curve:pd.DataFrame)->str: # of `order_curve`
     "One line for a report."
     enough = enough_prompts(curve)
     if curve.empty: return "one generator: there is no order"
     return f"order stable from {enough} prompts on" if enough else f"order not stable with {int(curve.prompts.max())} prompts"
 
-def agreement(scored:pd.DataFrame)->list[str]: # of `score_comparison`; lines for a report, none without ratings
-    "How far people agree, in words."
-    if "rating" not in scored: return []
-    if len(rated := rated_pictures(scored)) < RATED: return [f"{len(rated)} pictures have both a score and a rating; agreement needs {RATED}"]
-    return [f"agreement with ratings over {row.n} {row.Index}: SRCC {row.SRCC:.3f} ({row.SRCC_low:.3f} to {row.SRCC_high:.3f}), KRCC {row.KRCC:.3f} ({row.KRCC_low:.3f} to {row.KRCC_high:.3f})"
-            for row in rating_agreement(scored).itertuples()]
-
-def write_results(folder:str|Path, # made
-                  scored:pd.DataFrame, board:pd.DataFrame, curve:pd.DataFrame, lines:list[str]):
-    "Leaderboard as CSV, Markdown and figure; every picture's scores; the contact sheet; what is odd; agreement with ratings."
-    folder, notes = Path(folder), [stability(curve), *lines]
-    write_parquet(folder/"images.parquet", scored)
-    with atomic(folder/"leaderboard.csv") as part: board.to_csv(part, index=False, quoting=csv.QUOTE_NONNUMERIC) # whatever a name holds
-    with atomic(folder/"leaderboard.md") as part: part.write_text(to_markdown(board) + "".join(f"\n- {line}" for line in notes) + "\n", encoding="utf-8")
-    if "rating" in scored and len(rated_pictures(scored)) >= RATED:
-        with atomic(folder/"agreement.csv") as part: rating_agreement(scored).to_csv(part)
-    with atomic(folder/"leaderboard.png") as part: plot_leaderboard(board, curve).savefig(part, dpi=150)
-    with atomic(folder/"sheet.jpg") as part: contact_sheet(scored, board.generator).save(part, quality=90)
+def _too_few(scored, columns):
+    for name in columns:
+        if (n := len(both_given(scored, "quality", name))) < RATED:
+            yield f"{n} pictures have both a score and a {name}; agreement needs {RATED}"
 
 def rank(table:pd.DataFrame, # image, generator, prompt
-         scorer:Scorer, draws:int=500, seed:int=0): # scored, board, curve, findings
+         scorer:Scorer, draws:int=500, seed:int=0,
+         columns:Sequence[str]=(), # numbers in the table, higher is better; a `rating` is always taken
+         reference:Reference|None=None): # scored, board, curve, findings, agreement
     "Everything about a comparison."
     if table.empty: raise AttiqaError("there is no picture to rank")
+    table = numeric_columns(table, columns)
+    columns = list(dict.fromkeys([*(["rating"] if "rating" in table else []), *columns]))
     scored = score_comparison(table, scorer)
-    board = leaderboard(scored, draws, seed)
-    return scored, board, order_curve(prompt_matrix(scored), draws, seed), [*agreement(scored), *findings(scored)]
+    board = leaderboard(scored, draws, seed, columns)
+    lines = [*_too_few(scored, columns), *(reference.notes(scored) if reference else []), *findings(scored)]
+    if reference: board = board.join(reference.distances(scored, seed), on="generator")
+    curve = order_curve(prompt_matrix(scored), draws, seed)
+    return scored, board, curve, lines, column_agreement(scored, columns, draws, seed)
+
+# %% ../nbs/08_generators.ipynb #71eed9d6
+def write_results(folder:str|Path, # made
+                  scored:pd.DataFrame, board:pd.DataFrame, curve:pd.DataFrame, # of `rank`
+                  lines:list[str], agreed:pd.DataFrame): # of it, too
+    "Leaderboard as CSV, Markdown and figure; every picture's scores; the contact sheet; what is odd; agreement."
+    folder, notes = Path(folder), [UNREAD, stability(curve), *lines]
+    parts = [to_markdown(board), agreement_markdown(agreed), "".join(f"- {line}\n" for line in notes)]
+    write_parquet(folder/"images.parquet", scored)
+    with atomic(folder/"leaderboard.csv") as part: board.to_csv(part, index=False, quoting=csv.QUOTE_NONNUMERIC) # whatever a name holds
+    with atomic(folder/"leaderboard.md") as part: part.write_text("\n".join(filter(None, parts)), encoding="utf-8")
+    if len(agreed):
+        with atomic(folder/"agreement.csv") as part:
+            agreed.to_csv(part, index=False, quoting=csv.QUOTE_NONNUMERIC)
+    with atomic(folder/"leaderboard.png") as part: plot_leaderboard(board, curve).savefig(part, dpi=150)
+    with atomic(folder/"sheet.jpg") as part: contact_sheet(scored, board.generator).save(part, quality=90)
 
 # %% ../nbs/08_generators.ipynb #85901868
 def rank_generators(run:str=EMBEDDED, # run directory
@@ -382,11 +587,18 @@ def rank_generators(run:str=EMBEDDED, # run directory
                     count:int=60, # prompts of a stand-in
                     model:str=UNAWARE, # the scorer; the known orders are of damage, which it was taught
                     draws:int=500, # of the bootstrap
-                    seed:int=0)->Path: # the folder of the results
+                    seed:int=0, # of the stand-ins and of the bootstrap
+                    columns:str="", # further columns of the table: 'hpsv3,pickscore'
+                    reference:str="", # a folder of real pictures, for distances to them
+                    features:str="backbone" # of the distances: 'backbone', or 'inception' for FID and KID
+                   )->Path: # the folder of the results
     "Rank generators by the score of their pictures."
     settings, folder = dict(locals()), run_path(run)/"generators"/Path(images).stem
     source = write_family(run_path(run)/"generators"/"pictures"/images, images, count, seed) if images in FAMILIES else images
-    scored, board, curve, lines = rank(read_comparison(source), Scorer(model), draws, seed)
-    write_results(folder, scored, board, curve, lines)
+    scorer = Scorer(model)
+    real = Reference(reference, scorer, features) if reference else None
+    found = rank(read_comparison(source), scorer, draws, seed, column_list(columns), real)
+    write_results(folder, *found)
+    scored, board, curve, lines, _ = found
     record(run, "generators", settings, generators=len(board), pictures=len(scored), best=board.generator[0], enough=enough_prompts(curve), findings=lines)
     return folder
