@@ -754,6 +754,16 @@ Examples:
   attiqa rank sdxl flux ours                 one folder a generator; the leaderboard on the terminal
   attiqa rank pictures --out results         a folder with a folder a generator; CSV, Markdown, figure, contact sheet
   attiqa rank pictures.csv --out results     a table with columns image, generator, prompt, and perhaps rating
+  attiqa rank pictures.csv --columns hpsv3,pickscore
+  attiqa rank sdxl flux --reference photos   also how far each is from real pictures
+
+The prompt is not read: quality is how a picture looks, not whether it shows what was asked for. Scores that
+read the prompt (HPSv3, PickScore, CLIP score) come from their own tools: put them into columns of the table
+and name these. A second table shows how far the columns, people's ratings and the quality agree: over
+generators, within prompts, over images.
+
+The distances frechet and kernel of --reference are in the scorer's own features; they are not FID and KID.
+With --features inception they are; that needs torch-fidelity (pip install 'attiqa[fid]') and its weights.
 
 What is odd (prompts without a picture, the same pictures twice) is said. The exit code is 1 where a picture was rejected."""
 
@@ -761,17 +771,26 @@ What is odd (prompts without a picture, the same pictures twice) is said. The ex
              short_help="a leaderboard of image generators", help=RANK)
 def rank_command(places:Annotated[list[str], typer.Argument(metavar="FOLDER...", help="Folders of pictures, or one table.")],
                  out:Annotated[str|None, typer.Option(metavar="FOLDER", help="Write everything there.")]=None,
-                 model:Annotated[str, typer.Option(metavar="PATH", help="attiqa-mini, attiqa-mini-unaware (taught without human scores), or a safetensors file.")]="attiqa-mini"):
-    from attiqa.generators import rank, read_comparison, read_folders, stability, to_markdown, write_results
+                 model:Annotated[str, typer.Option(metavar="PATH", help="attiqa-mini, attiqa-mini-unaware (taught without human scores), or a safetensors file.")]="attiqa-mini",
+                 columns:Annotated[str, typer.Option(metavar="NAME,NAME",
+                     help="Further columns of the table: numbers, higher is better.")]="",
+                 reference:Annotated[str|None, typer.Option(metavar="FOLDER",
+                     help="Real pictures, for each generator's distance to them.")]=None,
+                 features:Annotated[str, typer.Option(metavar="NAME",
+                     help="Of the distance: backbone (the scorer's own), or inception for FID and KID.")]="backbone"):
+    from attiqa.generators import (UNREAD, Reference, agreement_markdown, column_list, numeric_columns, rank,
+                                   read_comparison, read_folders, stability, to_markdown, write_results)
     from attiqa.score import Scorer
     from attiqa.sources import mark_output
     if out and os.path.lexists(out) and not os.path.isdir(out): raise AttiqaError(f"--out {printable(out)}: is not a folder")
-    table = read_comparison(places[0]) if len(places) == 1 else read_folders(places)
+    names, scorer = column_list(columns), Scorer(model)
+    table = numeric_columns(read_comparison(places[0]) if len(places) == 1 else read_folders(places), names)
+    real = Reference(reference, scorer, features) if reference else None
     if out: mark_output(out)
-    scored, board, curve, lines = rank(table, Scorer(model))
-    print(to_markdown(board), end="")
-    for line in (stability(curve), *lines): say(line)
-    if out: write_results(out, scored, board, curve, lines)
+    scored, board, curve, lines, agreed = rank(table, scorer, columns=names, reference=real)
+    print("\n".join(filter(None, [to_markdown(board), agreement_markdown(agreed)])), end="")
+    for line in (UNREAD, stability(curve), *lines): say(line)
+    if out: write_results(out, scored, board, curve, lines, agreed)
     raise typer.Exit(int(scored.error.ne("").any()))
 
 # %% ../nbs/10a_cli.ipynb #5b9317dc
