@@ -4,13 +4,13 @@
 
 # %% ../nbs/12_speed.ipynb #568ae8c9
 from __future__ import annotations
-import platform, tempfile, time
+import platform, subprocess, sys, tarfile, tempfile, time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib.util import find_spec
 from itertools import cycle
 from pathlib import Path
-import numpy as np, open_clip, pandas as pd, torch
+import numpy as np, open_clip, pandas as pd, pyarrow as pa, pyarrow.parquet, torch
 from PIL import Image
 from fastai.callback.core import Callback, CancelValidException
 from torch.nn import functional as F
@@ -25,14 +25,16 @@ from .losses import attribute_loss
 from .model import load_model
 from .pretrain import build_network, ranking_learner
 from .pseudolabels import auto_batch, auto_device
+from .scale import score_source
 from .score import MINI, Scorer, read_array
 from .training import Checkpoint, LogFile, Processes
 from .vlm import MINI_CLIP, VLM, load_vlm
 
 # %% auto #0
-__all__ = ['rate', 'interleave', 'ratios', 'bare_way', 'stage_way', 'loop_way', 'photograph_files', 'random_vlm',
+__all__ = ['COMMAND', 'rate', 'interleave', 'ratios', 'bare_way', 'stage_way', 'loop_way', 'photograph_files', 'random_vlm',
            'labelled_photographs', 'training_ways', 'measure_speed', 'bare_scoring', 'folder_scoring', 'metric_loop',
-           'pyiqa_loop', 'measure_scoring']
+           'pyiqa_loop', 'measure_scoring', 'process_way', 'measure_first', 'forms_of', 'sharded_way', 'measure_forms',
+           'measure_sizes', 'measure_growth', 'costs', 'foretold']
 
 # %% ../nbs/12_speed.ipynb #243d6a13
 def rate(work:Callable[[], int], # does some work and says on how many images
@@ -242,3 +244,106 @@ def measure_scoring(run:str=EMBEDDED, source:str="embedded", count:int=256, roun
         table = interleave(ways, 0., rounds)
     write_parquet(run_path(run)/"results"/"score_speed.parquet", table)
     return table
+
+# %% ../nbs/12_speed.ipynb #981c2834
+COMMAND = "import sys; from attiqa.cli import main; sys.exit(main(sys.argv[1:]))" # what `attiqa` runs
+
+def process_way(*words:str)->Callable: # words: for a fresh Python; counts 1 a call
+    "An interpreter from its start to its end."
+    def work():
+        subprocess.run([sys.executable, *words], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return 1
+    return work
+
+def measure_first(rounds:int=5)->pd.DataFrame: # columns way, round, rate (processes a second)
+    "How long the first score takes, and what it imports."
+    with tempfile.TemporaryDirectory() as folder:
+        photo = f"{folder}/photo.jpg"
+        package_photograph("coffee.png").save(photo)
+        ways = {"import torch": process_way("-c", "import torch"),
+                "import attiqa": process_way("-c", "import attiqa"),
+                "attiqa score": process_way("-c", COMMAND, "score", photo),
+                "attiqa score --no-findings": process_way("-c", COMMAND, "score", photo, "--no-findings")}
+        return interleave(ways, 0., rounds)
+
+# %% ../nbs/12_speed.ipynb #2273f24c
+def forms_of(images:ImageSource, folder:Path)->dict[str, str]: # keys are paths of files; what `open_source` takes, by what it is
+    "The same pictures as every kind of source."
+    files = [Path(key) for key in images.keys]
+    names, data = [file.name for file in files], [file.read_bytes() for file in files]
+    (folder/"pictures").mkdir()
+    for file, content in zip(files, data): (folder/"pictures"/file.name).write_bytes(content)
+    (folder/"list.txt").write_text("".join(f"pictures/{name}\n" for name in names))
+    pd.DataFrame(dict(path=[f"pictures/{name}" for name in names])).to_csv(folder/"paths.csv", index=False)
+    pa.parquet.write_table(pa.table(dict(key=names, image=data)), folder/"bytes.parquet", row_group_size=100)
+    with tarfile.open(folder/"pictures.tar", "w") as tar:
+        for file in files: tar.add(file, file.name)
+    found = {"folder": "pictures", "list": "list.txt", "table of paths": "paths.csv", "table of bytes": "bytes.parquet", "tar": "pictures.tar"}
+    if find_spec("datasets"):
+        from datasets import Dataset
+        Dataset(pa.table(dict(image=pa.array([dict(bytes=d, path=n) for n, d in zip(names, data)])))).save_to_disk(folder/"saved")
+        found["datasets"] = "saved"
+    return {form: str(folder/name) for form, name in found.items()}
+
+def sharded_way(source:str, count:int, workers:int=0)->Callable: # count: pictures in it, all of them a call
+    "`attiqa score --out`, from files to shards."
+    scorer = Scorer(device="cpu")
+    def work():
+        torch.set_num_threads(cores())
+        with tempfile.TemporaryDirectory() as out: score_source(source, out, scorer, max(1, count//(4*max(1, workers))), workers, quiet=True)
+        return count
+    return work
+
+def measure_forms(source:str="embedded", count:int=256, rounds:int=5, seed:int=0)->pd.DataFrame: # columns way, round, rate
+    "Every kind of source, interleaved."
+    with tempfile.TemporaryDirectory() as folder:
+        images = photograph_files(source, count, Path(folder), seed=seed)
+        forms = forms_of(images, Path(folder))
+        return interleave({form: sharded_way(name, len(images)) for form, name in forms.items()}, 0., rounds)
+
+# %% ../nbs/12_speed.ipynb #12a86349
+def measure_sizes(megapixels:tuple=(.05, .2, .8, 3.2, 12.8), seconds:float=.5, rounds:int=5)->pd.DataFrame: # columns megapixels, way, round, rate
+    "One picture on one core, by its size: reading the file, and the scorer's network."
+    scorer, photo, tables = Scorer(device="cpu"), package_photograph("coffee.png"), []
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        for size in megapixels:
+            scale, file = (size*1e6/(photo.width*photo.height))**.5, f"{folder}/photo.jpg"
+            photo.resize([round(n*scale) for n in photo.size], Image.Resampling.BICUBIC).save(file, quality=90)
+            pixels = scorer.ready(read_array(file))
+            ways = {"read": lambda: len([read_array(file)]), "network": lambda: len([scorer.quick.scores(pixels)])}
+            tables.append(interleave(ways, seconds, rounds).assign(megapixels=size))
+    torch.set_num_threads(cores())
+    return pd.concat(tables, ignore_index=True)
+
+def measure_growth(source:str="embedded", count:int=256, rounds:int=5, seed:int=0)->pd.DataFrame: # columns images, workers, way, round, rate
+    "A quarter of the pictures and all of them, by one process and by one a core."
+    with tempfile.TemporaryDirectory() as folder:
+        files = photograph_files(source, count, Path(folder), seed=seed)
+        ways, rows = {}, []
+        for images in sorted({max(1, len(files)//4), len(files)}):
+            name = Path(folder)/f"{images}.txt"
+            name.write_text("".join(f"{key}\n" for key in files.keys[:images]))
+            for workers in sorted({1, cores()}):
+                way = f"{images} images, {workers} processes"
+                ways[way] = sharded_way(str(name), images, workers)
+                rows.append(dict(way=way, images=images, workers=workers))
+        return interleave(ways, 0., rounds).merge(pd.DataFrame(rows))
+
+# %% ../nbs/12_speed.ipynb #691d676e
+def costs(rate:float, # images a second of one core
+          price:float, # of a core-hour, in any currency
+          counts:tuple=(10**6, 10**8, 5*10**9), machines:dict|None=None # cores by name
+         )->pd.DataFrame: # by count: hours by machine, and money
+    "Hours and money for many images."
+    machines = machines or {"2 cores": 2, "64 cores": 64, "16 machines of 64": 1024}
+    core_hours = pd.Series(counts, index=[f"{count:,}" for count in counts], name="images")/rate/3600
+    hours = pd.DataFrame({f"hours, {name}": core_hours/cores for name, cores in machines.items()})
+    return hours.assign(money=core_hours*price)
+
+def foretold(growth:pd.DataFrame # of `measure_growth`
+            )->pd.Series: # by processes: time of all pictures as the smaller run foretells it, over the time it took
+    "The check of the model."
+    few, many = growth.images.min(), growth.images.max()
+    wide = growth.pivot_table(index=["workers", "round"], columns="images", values="rate")
+    return (wide[many]/wide[few]).groupby("workers").median()
