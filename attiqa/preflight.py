@@ -4,9 +4,10 @@
 
 # %% ../nbs/10o_preflight.ipynb #97ba0caf
 from __future__ import annotations
-import os, shutil, time
+import logging, os, shutil, time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 import open_clip, timm, torch
@@ -26,7 +27,7 @@ from .model import AttributeNet
 from .pretrain import TRUTHS
 from .proxies import read_annotations
 from .pseudolabels import auto_batch, auto_device
-from .readers import listed_release
+from .readers import listed_release, release_folder
 from .reproduce import STAGES, Stage, between, fingerprint, gather, manifest_path, of_stage, preset_files, state, with_variants
 from .vlm import LOADERS, MINI_CLIP, NATIVE, VLM, cache_folder, check_name, load_vlm
 
@@ -73,24 +74,27 @@ def untrained_vlm(name:str # as `load_vlm` takes it
     base = name.removesuffix(NATIVE)
     if base in LOADERS or base == MINI_CLIP or Path(base).is_dir() or base.startswith("hf-hub:"): return load_vlm(name)
     architecture, _, quick = check_name(base)
-    model, _, preprocess = open_clip.create_model_and_transforms(architecture, pretrained=None, force_quick_gelu=quick)
+    logged, _ = logging.root.manager.disable, logging.disable(logging.WARNING) # open_clip warns of the missing weights
+    try: model, _, preprocess = open_clip.create_model_and_transforms(architecture, pretrained=None, force_quick_gelu=quick)
+    finally: logging.disable(logged)
     return VLM(name, model.eval().requires_grad_(False), None, preprocess)
 
-def vlm_step(p:dict # parameters of stage 02 or 03
+def vlm_step(p:dict, # parameters of stage 02 or 03
+             load:Callable=untrained_vlm # name to VLM
             )->Step:
     "Images through the vision-language model."
-    vlm, device = untrained_vlm(p["vlm"]), auto_device(p.get("device", "cpu"))
+    vlm, device = load(p["vlm"]), auto_device(p.get("device", "cpu"))
     batch = auto_batch(p["batch"], device) if "batch" in p else 32
     side = p["size"] or 512
     pixels = vlm.preprocess(Image.new("RGB", (side, side)))
     return Step(vlm.model, lambda net, x: net.encode_image(x), (batch, *pixels.shape), device)
 
-def ranking_step(p:dict)->Step: # p: parameters of stage 04
+def ranking_step(p:dict, load:Callable|None=None)->Step: # p: parameters of stage 04; load: not needed
     "A batch of crops through the student, and back."
     net = AttributeNet(p["backbone"], p["embedding"]).train()
     return Step(net, lambda net, x: net(x), (p["batch"], 3, p["crop"], p["crop"]), auto_device("auto"), True)
 
-def quality_step(p:dict)->Step: # p: parameters of stage 05
+def quality_step(p:dict, load:Callable|None=None)->Step: # p: parameters of stage 05; load: not needed
     "A batch of crops through the whole network, and back; stage 05 runs on the CPU."
     net = AttributeNet(p.get("backbone", "resnet50")).train()
     return Step(net, lambda net, x: net.features(x), (min(p["batch"], p["crops"]), 3, p["crop"], p["crop"]), "cpu", True)
@@ -140,7 +144,9 @@ def run_step(step:Step, count:int # images
         made.float().square().mean().backward()
         optimizer.step(), optimizer.zero_grad()
     if device.type == "cuda": torch.cuda.synchronize(device)
-    return time.monotonic() - begin
+    spent = time.monotonic() - begin
+    net.to("cpu"), torch.cuda.empty_cache() # room for the next
+    return spent
 
 def pace(step:Step, seconds:float # to measure for
         )->float: # images per second
@@ -168,10 +174,10 @@ def source_names(stage:str, p:dict)->list[str]:
 
 def build_steps(todo:Iterator[tuple[str, dict]])->dict[str, Step]:
     "Steps of the stages whose networks can be built."
-    found, student = {}, {}
+    found, student, load = {}, {}, cache(untrained_vlm)
     for name, p in todo:
         if name == "04_pretrain": student = dict(backbone=p["backbone"])
-        try: found[name] = of_stage(STEPS, name)(p | student if name.startswith("05") else p)
+        try: found[name] = of_stage(STEPS, name)(p | student if name.startswith("05") else p, load)
         except (AttiqaError, RuntimeError, ValueError): pass # the checks of weights and parameters say why
     return found
 
@@ -198,7 +204,7 @@ def open_job(run:str, preset:str="", first:str="", last:str="", words:list[str]=
 def image_count(job:Job, p:dict)->int: # p: parameters with source and count
     "Images that a stage takes."
     found = job.sources.get(p["source"])
-    if found is None: return p["count"] or 160
+    if found is None: return p["count"] or 160*(p["source"] == "embedded") # 0 where nobody opened it
     if isinstance(found, AttiqaError): return p["count"]
     return min(p["count"] or len(found), len(found))
 
@@ -352,10 +358,14 @@ def start_faults(p:dict)->Iterator[str]: # p: parameters of stage 04
 
 def weights_faults(job:Job)->Iterator[str]:
     "Weights and tokenizers that cannot be had."
+    wanted = {} # a model's name to the stages that want it
     for stage, p in job.todo():
-        for check, given in ((vlm_faults, p.get("vlm")), (start_faults, p if "start" in p else None)):
-            try: yield from (f"{stage}: {line}" for line in (check(given) if given else ()))
-            except AttiqaError as error: yield f"{stage}: {error}"
+        if "vlm" in p: wanted.setdefault(p["vlm"], []).append(stage)
+    checks = [(vlm_faults, name, ", ".join(stages)) for name, stages in wanted.items()]
+    checks += [(start_faults, p, stage) for stage, p in job.todo("04_pretrain")]
+    for check, given, stages in checks:
+        try: yield from (f"{stages}: {line}" for line in check(given))
+        except AttiqaError as error: yield f"{stages}: {error}"
 
 # %% ../nbs/10o_preflight.ipynb #426479bf
 SAMPLE = 8 # images of a source that are opened
@@ -387,7 +397,7 @@ def release_faults(name:str, folder:str)->Iterator[str]:
     "What is wrong with one dataset of human scores."
     if name not in READERS: yield f"no dataset {name!r}; there are surrogate, {', '.join(READERS)}"; return
     if not folder: yield f"no folder for {name}; give it with -p data=FOLDER"; return
-    images = listed_release(name, folder)
+    images = listed_release(name, release_folder(name, folder))
     if bad := unreadable(opened_files(images)): yield f"{name}: {len(bad)} of {len(some(images))} images that were tried cannot be read, the first is {bad[0]}"
 
 def opened_files(files:list[str])->ImageSource:
@@ -473,7 +483,8 @@ def rates(job:Job, seconds:float=60 # to measure for
 def reading_seconds(job:Job, stage:str, rate:dict)->float:
     "Stage 05: every image whole through the network, once."
     p, (batch, _, height, width) = job.parameters[stage], job.steps[stage].shape
-    images = job.sources.get(p["source"]) if p["dataset"] == "surrogate" else opened_files(listed_release(p["dataset"].split("+")[0], p["data"].split(";")[0]))
+    name, folder = p["dataset"].split("+")[0], p["data"].split(";")[0]
+    images = job.sources.get(p["source"]) if name == "surrogate" else opened_files(listed_release(name, release_folder(name, folder)))
     tried = [looks(to_tensor(images.load(key)), p["look"]) for key in some(images.keys)[:2]] if images else [[torch.zeros(3, p["size"], p["size"])]]
     pixels = sum(x.shape[-1]*x.shape[-2] for views in tried for x in views)/len(tried)
     return scored_count(p)*pixels/(height*width)/rate[stage]/3 # a step back costs twice the step forth
@@ -487,7 +498,9 @@ def stage_seconds(job:Job, stage:str, rate:dict # of `rates`
     if stage == "03_pseudolabels":
         left = max(0, 1 - len([*(job.run/"pseudolabels").glob("part-*.parquet")])*p["shard"]/max(1, image_count(job, p)))
         return left*max(row_count(job)/rate[stage], image_count(job, p)/opening/workers)
-    if stage == "04_pretrain": return p["epochs"]*row_count(job)*(1 - p["held_out"])*max(1/rate[stage], 1/opening/workers)
+    if stage == "04_pretrain":
+        if 3e-9*row_count(job)*job.parameters["03_pseudolabels"]["size"]**2 <= p["memory"]: opening = 1e9 # pixels are kept
+        return p["epochs"]*row_count(job)*(1 - p["held_out"])*max(1/rate[stage], 1/opening/workers)
     return reading_seconds(job, stage, rate) + p["tuned"]*p["full_epochs"]*.8*scored_count(p)/rate[stage]
 
 # %% ../nbs/10o_preflight.ipynb #0d8f2e3a

@@ -19,7 +19,7 @@ from .metrics import srcc
 # %% auto #0
 __all__ = ['COLUMNS', 'RELEASES', 'SETS', 'BIQ2021_TABLES', 'CSIQ_KINDS', 'COPIES', 'PARSERS', 'read_biq2021', 'READERS',
            'ReleaseError', 'tidy', 'inside', 'locate', 'content_groups', 'read_columns', 'numbers', 'Release',
-           'release_root', 'finish', 'read_release', 'listed_release', 'read_clive', 'check_release']
+           'release_root', 'release_folder', 'finish', 'read_release', 'listed_release', 'read_clive', 'check_release']
 
 # %% ../nbs/01a_readers.ipynb #18b1fb26
 COLUMNS = ("image", "mos", "std", "reference", "split", *ATTRIBUTES)
@@ -334,6 +334,13 @@ def release_root(folder:str|Path, release:Release)->Path:
     for place in (folder, *sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))):
         if any(place.glob(release.marker)): return place
     raise AttiqaError(f"{folder}: holds no {release.marker}; give the folder of {release.name}, from {release.home}")
+
+def release_folder(key:str, # in RELEASES
+                   data:str|Path # of a release, or of several, each in a folder with its key
+                  )->Path:
+    "The folder DATA/KEY where there is one, else DATA itself."
+    data = Path(data).expanduser()
+    return data/key if (data/key).is_dir() else data
 
 def _checked(release, root, raw, part): # names and counts, before any image is looked for
     if raw.name.duplicated().any():
