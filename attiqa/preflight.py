@@ -32,15 +32,15 @@ from .reproduce import STAGES, Stage, between, fingerprint, gather, manifest_pat
 from .vlm import LOADERS, MINI_CLIP, NATIVE, VLM, cache_folder, check_name, load_vlm
 
 # %% auto #0
-__all__ = ['STEPS', 'RECORDS', 'SWITCH', 'CHOICES', 'WEIGHT_FILES', 'SAMPLE', 'ROW', 'VECTOR', 'CHECKS', 'RESUMES', 'Step', 'Job',
-           'untrained_vlm', 'vlm_step', 'ranking_step', 'quality_step', 'saved_bytes', 'passing_bytes', 'weight_bytes',
-           'step_bytes', 'free_bytes', 'run_step', 'pace', 'opened', 'source_names', 'build_steps', 'open_job',
-           'image_count', 'row_count', 'existing', 'writable', 'permission_faults', 'recorded', 'settings_faults',
-           'input_faults', 'choice_faults', 'batch_faults', 'device_faults', 'missing_file', 'broken_file',
-           'tokenizer_fault', 'folder_faults', 'named_faults', 'vlm_faults', 'start_faults', 'weights_faults', 'some',
-           'unreadable', 'image_faults', 'release_faults', 'opened_files', 'score_faults', 'scored_count', 'disk_needs',
-           'disk_faults', 'memory_faults', 'faults', 'opening_pace', 'rates', 'reading_seconds', 'stage_seconds',
-           'stage_needs', 'plan_lines', 'preflight']
+__all__ = ['WEIGHT_FILES', 'UNTRAINED', 'STEPS', 'RECORDS', 'SWITCH', 'CHOICES', 'SAMPLE', 'ROW', 'VECTOR', 'CHECKS', 'RESUMES',
+           'Step', 'Job', 'cached', 'missing_file', 'untrained_vlm', 'untrained_student', 'untrained', 'vlm_step',
+           'ranking_step', 'quality_step', 'saved_bytes', 'passing_bytes', 'weight_bytes', 'step_bytes', 'free_bytes',
+           'run_step', 'pace', 'opened', 'source_names', 'build_steps', 'open_job', 'image_count', 'row_count',
+           'existing', 'writable', 'permission_faults', 'recorded', 'settings_faults', 'input_faults', 'choice_faults',
+           'batch_faults', 'device_faults', 'broken_file', 'tokenizer_fault', 'folder_faults', 'named_faults',
+           'vlm_faults', 'start_faults', 'weights_faults', 'some', 'unreadable', 'image_faults', 'release_faults',
+           'opened_files', 'score_faults', 'scored_count', 'disk_needs', 'disk_faults', 'memory_faults', 'faults',
+           'opening_pace', 'rates', 'reading_seconds', 'stage_seconds', 'stage_needs', 'plan_lines', 'preflight']
 
 # %% ../nbs/10o_preflight.ipynb #c4b0c672
 @dataclass(frozen=True)
@@ -67,11 +67,32 @@ class Job:
         for stage, how in self.plan:
             if how != "up to date" and notebook in ("", stage.file.removesuffix(".ipynb")): yield stage.name, self.parameters[stage.name]
 
+# %% ../nbs/10o_preflight.ipynb #8f2a2805
+WEIGHT_FILES = [open_clip.constants.HF_SAFE_WEIGHTS_NAME, open_clip.constants.HF_WEIGHTS_NAME]
+
+def cached(repository:str, names:list[str] # any of them will do
+          )->bool:
+    "Is a file in the cache of the hub?"
+    from huggingface_hub import try_to_load_from_cache
+    return any(isinstance(try_to_load_from_cache(repository, name), str) for name in names)
+
+def missing_file(repository:str, names:list[str] # any of them will do
+                )->str: # why it cannot be had; '' where it can
+    "Is a file in the hub's cache, or can it be fetched?"
+    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
+    if cached(repository, names): return ""
+    why = ""
+    for name in names:
+        try: get_hf_file_metadata(hf_hub_url(repository, name), timeout=10); return ""
+        except Exception as error: why = " ".join(str(error).split())[:80] or type(error).__name__
+    return f"{repository} is neither in the cache ({constants.HF_HUB_CACHE}) nor to be fetched ({why}); fetch it once with a network, or give a folder or a file"
+
 # %% ../nbs/10o_preflight.ipynb #c7ba0799
 def untrained_vlm(name:str # as `load_vlm` takes it
                  )->VLM: # its shapes are the real ones; its tokenizer is missing
-    "A vision-language model with random weights where open_clip knows the architecture, else the model itself."
+    "A vision-language model with random weights where open_clip knows the architecture, else the model itself; AttiqaError where it would have to be fetched."
     base = name.removesuffix(NATIVE)
+    if base.startswith("hf-hub:") and not cached(base.removeprefix("hf-hub:"), WEIGHT_FILES): raise AttiqaError(f"{name} is not in the cache")
     if base in LOADERS or base == MINI_CLIP or Path(base).is_dir() or base.startswith("hf-hub:"): return load_vlm(name)
     architecture, _, quick = check_name(base)
     logged, _ = logging.root.manager.disable, logging.disable(logging.WARNING) # open_clip warns of the missing weights
@@ -79,25 +100,34 @@ def untrained_vlm(name:str # as `load_vlm` takes it
     finally: logging.disable(logged)
     return VLM(name, model.eval().requires_grad_(False), None, preprocess)
 
+def untrained_student(backbone:str, embedding:int=64)->AttributeNet: # as `AttributeNet` takes them
+    "The student with random weights, ready to learn."
+    return AttributeNet(backbone, embedding).train()
+
+UNTRAINED = dict(vlm=untrained_vlm, student=untrained_student)
+def untrained(kind:str, *words)->VLM|AttributeNet: return UNTRAINED[kind](*words) # kind: in UNTRAINED; words: for its function
+
+# %% ../nbs/10o_preflight.ipynb #79fc0bd1
+def _encode(net, x): return net.encode_image(x)
+def _scalars(net, x): return net(x)
+def _features(net, x): return net.features(x)
+
 def vlm_step(p:dict, # parameters of stage 02 or 03
-             load:Callable=untrained_vlm # name to VLM
-            )->Step:
+             load:Callable=untrained)->Step:
     "Images through the vision-language model."
-    vlm, device = load(p["vlm"]), auto_device(p.get("device", "cpu"))
+    vlm, device = load("vlm", p["vlm"]), auto_device(p.get("device", "cpu"))
     batch = auto_batch(p["batch"], device) if "batch" in p else 32
     side = p["size"] or 512
     pixels = vlm.preprocess(Image.new("RGB", (side, side)))
-    return Step(vlm.model, lambda net, x: net.encode_image(x), (batch, *pixels.shape), device)
+    return Step(vlm.model, _encode, (batch, *pixels.shape), device)
 
-def ranking_step(p:dict, load:Callable|None=None)->Step: # p: parameters of stage 04; load: not needed
+def ranking_step(p:dict, load:Callable=untrained)->Step: # p: parameters of stage 04
     "A batch of crops through the student, and back."
-    net = AttributeNet(p["backbone"], p["embedding"]).train()
-    return Step(net, lambda net, x: net(x), (p["batch"], 3, p["crop"], p["crop"]), auto_device("auto"), True)
+    return Step(load("student", p["backbone"], p["embedding"]), _scalars, (p["batch"], 3, p["crop"], p["crop"]), auto_device("auto"), True)
 
-def quality_step(p:dict, load:Callable|None=None)->Step: # p: parameters of stage 05; load: not needed
+def quality_step(p:dict, load:Callable=untrained)->Step: # p: parameters of stage 05, and the student's backbone
     "A batch of crops through the whole network, and back; stage 05 runs on the CPU."
-    net = AttributeNet(p.get("backbone", "resnet50")).train()
-    return Step(net, lambda net, x: net.features(x), (min(p["batch"], p["crops"]), 3, p["crop"], p["crop"]), "cpu", True)
+    return Step(load("student", p["backbone"]), _features, (min(p["batch"], p["crops"]), 3, p["crop"], p["crop"]), "cpu", True)
 
 STEPS = {"02_prompts": vlm_step, "03_pseudolabels": vlm_step, "04_pretrain": ranking_step, "05_finetune": quality_step}
 
@@ -172,12 +202,13 @@ def source_names(stage:str, p:dict)->list[str]:
     if not stage.startswith("05_finetune"): return [p["source"]]
     return [p["source"]]*(p["dataset"] == "surrogate") + [p["ordinary"]]*bool(p["ordinary"])
 
-def build_steps(todo:Iterator[tuple[str, dict]])->dict[str, Step]:
+def build_steps(todo:Iterator[tuple[str, dict]], # stages and their parameters
+                student:str # the backbone of stage 04
+               )->dict[str, Step]:
     "Steps of the stages whose networks can be built."
-    found, student, load = {}, {}, cache(untrained_vlm)
+    found, load = {}, cache(untrained) # two stages share a network
     for name, p in todo:
-        if name == "04_pretrain": student = dict(backbone=p["backbone"])
-        try: found[name] = of_stage(STEPS, name)(p | student if name.startswith("05") else p, load)
+        try: found[name] = of_stage(STEPS, name)(dict(backbone=student) | p, load)
         except (AttiqaError, RuntimeError, ValueError): pass # the checks of weights and parameters say why
     return found
 
@@ -198,7 +229,7 @@ def open_job(run:str, preset:str="", first:str="", last:str="", words:list[str]=
         plan.append((stage, "after what changes before it" if how == "up to date" and any(h != "up to date" for _, h in plan) else how))
     job = Job(run_path(run), plan, parameters)
     job.sources.update({name: opened(name) for stage, p in job.todo() for name in source_names(stage, p)})
-    job.steps.update(build_steps(job.todo()))
+    job.steps.update(build_steps(job.todo(), parameters["04_pretrain"]["backbone"]))
     return job, wrong + more_wrong
 
 def image_count(job:Job, p:dict)->int: # p: parameters with source and count
@@ -283,7 +314,9 @@ def batch_faults(job:Job)->Iterator[str]:
     "Batches that the images do not fill."
     for _, p in job.todo("04_pretrain"):
         rows = int(row_count(job)*(1 - p["held_out"]))
+        held = round(p["held_out"]*image_count(job, p | dict(count=job.parameters["03_pseudolabels"]["count"])))
         if 0 < rows < p["batch"] and not p["labels"]: yield f"04_pretrain: a batch of {p['batch']:,} crops is more than the {rows:,} to train on; give a smaller batch, or more images"
+        elif 0 < rows and held < 2 and not p["labels"]: yield f"04_pretrain: held_out {p['held_out']:g} leaves {held} images to test on, 2 are needed; give a larger share, or more images"
 
 # %% ../nbs/10o_preflight.ipynb #b709fe1f
 def device_faults(job:Job)->Iterator[str]:
@@ -292,18 +325,7 @@ def device_faults(job:Job)->Iterator[str]:
         try: torch.empty(0, device=auto_device(p.get("device", "cpu")))
         except Exception as error: yield f"{stage}: device {p['device']!r} is not there ({str(error).splitlines()[0][:80]}); give auto or cpu, or mend the driver"
 
-# %% ../nbs/10o_preflight.ipynb #54ab5241
-def missing_file(repository:str, names:list[str] # any of them will do
-                )->str: # why it cannot be had; '' where it can
-    "Is a file in the hub's cache, or can it be fetched?"
-    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
-    if any(isinstance(try_to_load_from_cache(repository, name), str) for name in names): return ""
-    why = ""
-    for name in names:
-        try: get_hf_file_metadata(hf_hub_url(repository, name), timeout=10); return ""
-        except Exception as error: why = " ".join(str(error).split())[:80] or type(error).__name__
-    return f"{repository} is neither in the cache ({constants.HF_HUB_CACHE}) nor to be fetched ({why}); fetch it once with a network, or give a folder or a file"
-
+# %% ../nbs/10o_preflight.ipynb #16e0ae40
 def broken_file(path:Path)->str: # why; '' where its header is whole
     "Is a safetensors file cut short?"
     if path.suffix != ".safetensors": return ""
@@ -312,8 +334,6 @@ def broken_file(path:Path)->str: # why; '' where its header is whole
     except (SafetensorError, OSError) as error: return f"{path}: not a whole safetensors file ({str(error)[:80]})"
 
 # %% ../nbs/10o_preflight.ipynb #740e5af5
-WEIGHT_FILES = [open_clip.constants.HF_SAFE_WEIGHTS_NAME, open_clip.constants.HF_WEIGHTS_NAME]
-
 def tokenizer_fault(config:dict # a model's, as open_clip writes it
                    )->str:
     "Why a model's tokenizer cannot be had; '' where it can."
@@ -449,14 +469,14 @@ def disk_faults(job:Job)->Iterator[str]:
 # %% ../nbs/10o_preflight.ipynb #2abecd2d
 def memory_faults(job:Job)->Iterator[str]:
     "Batches that a device cannot hold; on a GPU one step is tried."
-    for stage, step in job.steps.items():
+    for step in dict.fromkeys(job.steps.values()):
         try:
             needed, free = step_bytes(step), free_bytes(step.device)
             if needed <= free and step.device.startswith("cuda"): run_step(step, step.shape[0])
         except torch.OutOfMemoryError: needed = free + 1
         except (RuntimeError, AssertionError): continue # no such device
-        size = " x ".join(map(str, step.shape[2:]))
-        if needed > free: yield f"{stage}: a batch of {step.shape[0]:,} images of {size} pixels needs about {needed/1e9:,.1f} GB on {step.device}, {free/1e9:,.1f} are free; give a smaller batch or crop"
+        size, stages = " x ".join(map(str, step.shape[2:])), ", ".join(stage for stage in job.steps if job.steps[stage] == step)
+        if needed > free: yield f"{stages}: a batch of {step.shape[0]:,} images of {size} pixels needs about {needed/1e9:,.1f} GB on {step.device}, {free/1e9:,.1f} are free; give a smaller batch or crop"
 
 # %% ../nbs/10o_preflight.ipynb #a7254efc
 CHECKS = dict(permission=permission_faults, settings=settings_faults, inputs=input_faults, choices=choice_faults, devices=device_faults, weights=weights_faults,
@@ -477,8 +497,9 @@ def opening_pace(source:ImageSource)->float: # images per second, one process
 def rates(job:Job, seconds:float=60 # to measure for
          )->dict[str, float]: # per second, by stage or source
     "What was measured."
-    images = {name: source or embedded_source(SAMPLE) for name, source in job.sources.items()}
-    return {name: opening_pace(source) for name, source in images.items()} | {stage: pace(step, seconds/len(job.steps)) for stage, step in job.steps.items()}
+    images, different = {name: source or embedded_source(SAMPLE) for name, source in job.sources.items()}, {*job.steps.values()}
+    paces = {step: pace(step, seconds/len(different)) for step in different}
+    return {name: opening_pace(source) for name, source in images.items()} | {stage: paces[step] for stage, step in job.steps.items()}
 
 def reading_seconds(job:Job, stage:str, rate:dict)->float:
     "Stage 05: every image whole through the network, once."
@@ -521,6 +542,7 @@ def plan_lines(job:Job, rate:dict # of `rates`
         yield f"      needs {stage_needs(stage, job.parameters[stage.name])}"
         yield f"      makes {', '.join(stage.writes)}"
         if stage.name not in todo: continue
+        if stage.name not in job.steps: yield "      hours are not known before its model is fetched"; continue
         step, seconds = job.steps[stage.name], stage_seconds(job, stage.name, rate)
         total += seconds
         yield f"      about {seconds/3600:,.2f} hours at {rate[stage.name]:,.1f} images per second on {step.device}, batches of {step.shape[0]}; if stopped, {of_stage(RESUMES, stage.name)}"

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from difflib import get_close_matches
+from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
 import nbformat, pandas as pd, yaml
@@ -46,6 +47,7 @@ def files(run:Path, patterns:tuple)->dict[str, str]: # name in the run directory
     return {str(p.relative_to(run)): file_hash(p) for p in sorted(found)}
 
 # %% ../nbs/13_reproduce.ipynb #4909199a
+@lru_cache(512)
 def _imported(source, known): # modules of the package that a source imports
     found = set()
     for node in ast.walk(ast.parse(source)):
@@ -59,8 +61,8 @@ def _imported(source, known): # modules of the package that a source imports
 def modules_of(source:str, # Python
                package:Path=SHIPPED)->list[str]: # sorted
     "Modules of the package that a source needs."
-    known, needed = {p.stem for p in package.glob("*.py")}, set()
-    waiting = _imported(source, known)
+    known, needed = frozenset(p.stem for p in package.glob("*.py")), set()
+    waiting = {*_imported(source, known)}
     while waiting:
         needed.add(name := waiting.pop())
         waiting |= _imported((package/f"{name}.py").read_text(encoding="utf-8"), known) - needed

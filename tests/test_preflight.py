@@ -12,7 +12,7 @@ from attiqa.model import load_model
 from attiqa.pretrain import pretrain
 from attiqa.prompts import search_prompts
 from attiqa.pseudolabels import label_images, read_labels
-from attiqa.reproduce import STAGES, gather, preset_values, with_variants
+from attiqa.reproduce import STAGES, gather, reproduce, with_variants
 from releases import MINIS
 
 DATASETS = ("ava", "clive", "flive", "koniq10k", "spaq")
@@ -160,13 +160,12 @@ def test_weights_in_the_cache(tmp_path, monkeypatch):
 def test_what_was_stopped_is_resumed(place, capsys):
     "After a run of two stages: they stand as up to date, the third as interrupted, and weights of done stages are not asked for."
     run, small = place/"run", words(place, "02.rungs=2", "02.draws=2")
-    with_paper = ["reproduce", str(run), "--preset", "paper", *small]
-    assert main([*with_paper, "--until", "03"]) == 0
+    reproduce(str(run), "paper", last="03", words=small[1::2])
     record = read_json(run/"stages"/"03_pseudolabels.json")
     write_json(run/"stages"/"03_pseudolabels.json", {k: v for k, v in record.items() if k != "outputs"})
     capsys.readouterr()
     before = snapshot(run)
-    assert main([*with_paper, "--dry-run"]) == 0
+    assert main(["reproduce", str(run), "--preset", "paper", *small, "--dry-run"]) == 0
     stages = [line.split(": ") for line in capsys.readouterr().out.splitlines() if line.startswith("[")]
     assert [how for _, how in stages[:3]] == ["up to date", "interrupted", "new"] and snapshot(run) == before
 
@@ -214,10 +213,10 @@ def few_words(tmp_path):
     write_json(tmp_path/"bank.json", bank | dict(pairs=pairs, templates=bank["templates"][:1]))
     return str(tmp_path/"bank.json")
 
-def label(preset, place, bank): # stages 02 and 03 as the preset has them, at four images; parameters of all stages
+def label(preset, place, bank, count=4): # stages 02 and 03 as the preset has them, at few images; parameters of all stages, run, source
     given, source, run = settled(preset), f"{place}/photos", str(place/"run")
-    search_prompts(**given["02_prompts"] | dict(run=run, source=source, count=4, rungs=2, draws=2, bank=bank))
-    label_images(**given["03_pseudolabels"] | dict(run=run, source=source, count=4, device="cpu", workers=0))
+    search_prompts(**given["02_prompts"] | dict(run=run, source=source, count=count, rungs=2, draws=2, bank=bank))
+    label_images(**given["03_pseudolabels"] | dict(run=run, source=source, count=count, device="cpu", workers=0))
     return given, run, source
 
 @pytest.mark.parametrize("model", [pytest.param(name, marks=LARGE if name == "vit-l-14" else ()) for name in MODELS])
@@ -231,8 +230,8 @@ def test_a_model_labels(model, place, at_random, few_words):
 def test_the_student_learns_and_is_fine_tuned(place, few_words, monkeypatch):
     "Stages 04 and 05 of the presets: ResNet-50, then the five datasets."
     monkeypatch.setitem(vlm.LOADERS, "RN50/openai", lambda: vlm._from_folder(vlm.WEIGHTS/vlm.MINI_CLIP))
-    given, run, source = label("paper", place, few_words)
-    pretrain(**given["04_pretrain"] | dict(run=run, source=source, epochs=1, batch=2, crop=32, held_out=.25, workers=0))
+    given, run, source = label("paper", place, few_words, COUNT)
+    pretrain(**given["04_pretrain"] | dict(run=run, source=source, epochs=1, batch=4, crop=32, held_out=.2, workers=0))
     assert load_model(place/"run"/"pretrained.safetensors").settings == dict(backbone="resnet50", embedding=128)
     for name in DATASETS:
         small = dict(splits=2, epochs=1, full_epochs=1, crop=32, crops=4, workers=0)
