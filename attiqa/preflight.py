@@ -5,8 +5,9 @@
 # %% ../nbs/10o_preflight.ipynb #97ba0caf
 from __future__ import annotations
 import logging, os, shutil, time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,7 +21,7 @@ from .datasets import READERS, RELEASES
 from .distort import LADDERS
 from .features import looks
 from .finetune import QUALITY_LOSSES
-from .images import ImageSource, embedded_source, open_source, to_tensor
+from .images import ImageSource, embedded_source, open_image, open_source, to_tensor
 from .labelling import ENGINES, RECIPES
 from .losses import attribute_loss
 from .model import AttributeNet
@@ -28,19 +29,21 @@ from .pretrain import TRUTHS
 from .proxies import read_annotations
 from .pseudolabels import auto_batch, auto_device
 from .readers import listed_release, release_folder
-from .reproduce import STAGES, Stage, between, fingerprint, gather, manifest_path, of_stage, preset_files, state, with_variants
+from .reproduce import STAGES, Stage, between, fingerprint, gather, manifest_path, of_stage, state, with_variants
 from .vlm import LOADERS, MINI_CLIP, NATIVE, VLM, cache_folder, check_name, load_vlm
 
 # %% auto #0
-__all__ = ['WEIGHT_FILES', 'UNTRAINED', 'STEPS', 'RECORDS', 'SWITCH', 'CHOICES', 'SAMPLE', 'ROW', 'VECTOR', 'CHECKS', 'RESUMES',
-           'Step', 'Job', 'cached', 'missing_file', 'untrained_vlm', 'untrained_student', 'untrained', 'vlm_step',
-           'ranking_step', 'quality_step', 'saved_bytes', 'passing_bytes', 'weight_bytes', 'step_bytes', 'free_bytes',
-           'run_step', 'pace', 'opened', 'source_names', 'build_steps', 'open_job', 'image_count', 'row_count',
-           'existing', 'writable', 'permission_faults', 'recorded', 'settings_faults', 'input_faults', 'choice_faults',
-           'batch_faults', 'device_faults', 'broken_file', 'tokenizer_fault', 'folder_faults', 'named_faults',
-           'vlm_faults', 'start_faults', 'weights_faults', 'some', 'unreadable', 'image_faults', 'release_faults',
-           'opened_files', 'score_faults', 'scored_count', 'disk_needs', 'disk_faults', 'memory_faults', 'faults',
-           'opening_pace', 'rates', 'reading_seconds', 'stage_seconds', 'stage_needs', 'plan_lines', 'preflight']
+__all__ = ['WEIGHT_FILES', 'UNTRAINED', 'STEPS', 'RECORDS', 'SWITCH', 'CHOICES', 'ALIKE', 'SAMPLE', 'ROW', 'VECTOR', 'CHECKS',
+           'SECONDS', 'RESUMES', 'Step', 'Job', 'cached', 'missing_file', 'untrained_vlm', 'untrained_student',
+           'untrained', 'vlm_step', 'ranking_step', 'quality_step', 'saved_bytes', 'passing_bytes', 'weight_bytes',
+           'step_bytes', 'free_bytes', 'run_step', 'pace', 'opened', 'source_names', 'build_steps', 'plan_of',
+           'open_job', 'image_count', 'label_count', 'existing', 'writable', 'permission_faults', 'recorded',
+           'settings_faults', 'input_faults', 'choice_faults', 'batch_faults', 'device_faults', 'broken_file',
+           'tokenizer_fault', 'folder_faults', 'named_faults', 'vlm_faults', 'start_faults', 'weights_faults', 'some',
+           'unreadable', 'image_faults', 'release_images', 'release_faults', 'score_faults', 'scored_count',
+           'disk_needs', 'disk_faults', 'memory_faults', 'faults', 'opening_pace', 'rates', 'prompts_seconds',
+           'labels_seconds', 'ranking_seconds', 'quality_seconds', 'stage_needs', 'stage_lines', 'plan_lines',
+           'preflight']
 
 # %% ../nbs/10o_preflight.ipynb #c4b0c672
 @dataclass(frozen=True)
@@ -58,14 +61,15 @@ class Job:
     run: Path
     plan: list[tuple[Stage, str]] # stages that were chosen, and how they stand
     parameters: dict[str, dict] # of every stage
-    sources: dict[str, ImageSource|AttiqaError|None] = field(default_factory=dict) # by name; None for 'embedded'
+    sources: dict[str, ImageSource|AttiqaError|None] = field(default_factory=dict) # None for 'embedded'
     steps: dict[str, Step] = field(default_factory=dict) # by stage; none where its network cannot be built
 
     def todo(self, notebook:str="" # '' for all
             )->Iterator[tuple[str, dict]]: # stage, parameters
         "The stages of a notebook that are to run."
         for stage, how in self.plan:
-            if how != "up to date" and notebook in ("", stage.file.removesuffix(".ipynb")): yield stage.name, self.parameters[stage.name]
+            chosen = notebook in ("", stage.file.removesuffix(".ipynb"))
+            if chosen and how != "up to date": yield stage.name, self.parameters[stage.name]
 
 # %% ../nbs/10o_preflight.ipynb #8f2a2805
 WEIGHT_FILES = [open_clip.constants.HF_SAFE_WEIGHTS_NAME, open_clip.constants.HF_WEIGHTS_NAME]
@@ -83,16 +87,20 @@ def missing_file(repository:str, names:list[str] # any of them will do
     if cached(repository, names): return ""
     why = ""
     for name in names:
-        try: get_hf_file_metadata(hf_hub_url(repository, name), timeout=10); return ""
+        try:
+            get_hf_file_metadata(hf_hub_url(repository, name), timeout=10)
+            return ""
         except Exception as error: why = " ".join(str(error).split())[:80] or type(error).__name__
-    return f"{repository} is neither in the cache ({constants.HF_HUB_CACHE}) nor to be fetched ({why}); fetch it once with a network, or give a folder or a file"
+    return (f"{repository} is neither in the cache ({constants.HF_HUB_CACHE}) nor to be fetched ({why}); "
+            "fetch it once with a network, or give a folder or a file")
 
 # %% ../nbs/10o_preflight.ipynb #c7ba0799
 def untrained_vlm(name:str # as `load_vlm` takes it
-                 )->VLM: # its shapes are the real ones; its tokenizer is missing
-    "A vision-language model with random weights where open_clip knows the architecture, else the model itself; AttiqaError where it would have to be fetched."
+                 )->VLM: # its shapes are the real ones; its tokenizer may be missing
+    "A model with random weights where open_clip knows the architecture, else the model itself."
     base = name.removesuffix(NATIVE)
-    if base.startswith("hf-hub:") and not cached(base.removeprefix("hf-hub:"), WEIGHT_FILES): raise AttiqaError(f"{name} is not in the cache")
+    if base.startswith("hf-hub:") and not cached(base.removeprefix("hf-hub:"), WEIGHT_FILES):
+        raise AttiqaError(f"{name} is not in the cache")
     if base in LOADERS or base == MINI_CLIP or Path(base).is_dir() or base.startswith("hf-hub:"): return load_vlm(name)
     architecture, _, quick = check_name(base)
     logged, _ = logging.root.manager.disable, logging.disable(logging.WARNING) # open_clip warns of the missing weights
@@ -105,7 +113,7 @@ def untrained_student(backbone:str, embedding:int=64)->AttributeNet: # as `Attri
     return AttributeNet(backbone, embedding).train()
 
 UNTRAINED = dict(vlm=untrained_vlm, student=untrained_student)
-def untrained(kind:str, *words)->VLM|AttributeNet: return UNTRAINED[kind](*words) # kind: in UNTRAINED; words: for its function
+def untrained(kind:str, *words)->VLM|AttributeNet: return UNTRAINED[kind](*words) # kind: in UNTRAINED
 
 # %% ../nbs/10o_preflight.ipynb #79fc0bd1
 def _encode(net, x): return net.encode_image(x)
@@ -116,28 +124,30 @@ def vlm_step(p:dict, # parameters of stage 02 or 03
              load:Callable=untrained)->Step:
     "Images through the vision-language model."
     vlm, device = load("vlm", p["vlm"]), auto_device(p.get("device", "cpu"))
-    batch = auto_batch(p["batch"], device) if "batch" in p else 32
-    side = p["size"] or 512
+    batch, side = auto_batch(p["batch"], device) if "batch" in p else 32, p["size"] or 512
     pixels = vlm.preprocess(Image.new("RGB", (side, side)))
     return Step(vlm.model, _encode, (batch, *pixels.shape), device)
 
 def ranking_step(p:dict, load:Callable=untrained)->Step: # p: parameters of stage 04
     "A batch of crops through the student, and back."
-    return Step(load("student", p["backbone"], p["embedding"]), _scalars, (p["batch"], 3, p["crop"], p["crop"]), auto_device("auto"), True)
+    net, shape = load("student", p["backbone"], p["embedding"]), (p["batch"], 3, p["crop"], p["crop"])
+    return Step(net, _scalars, shape, auto_device("auto"), True)
 
 def quality_step(p:dict, load:Callable=untrained)->Step: # p: parameters of stage 05, and the student's backbone
     "A batch of crops through the whole network, and back; stage 05 runs on the CPU."
-    return Step(load("student", p["backbone"]), _features, (min(p["batch"], p["crops"]), 3, p["crop"], p["crop"]), "cpu", True)
+    shape = min(p["batch"], p["crops"]), 3, p["crop"], p["crop"]
+    return Step(load("student", p["backbone"]), _features, shape, "cpu", True)
 
-STEPS = {"02_prompts": vlm_step, "03_pseudolabels": vlm_step, "04_pretrain": ranking_step, "05_finetune": quality_step}
+STEPS = {"02_prompts": vlm_step, "03_pseudolabels": vlm_step, # stage to what makes its step
+         "04_pretrain": ranking_step, "05_finetune": quality_step}
 
 # %% ../nbs/10o_preflight.ipynb #4a81300c
 def saved_bytes(step:Step)->int:
     "What autograd keeps of one training pass."
-    kept = {}
+    kept = {} # storage to a tensor in it
     def pack(tensor): return kept.setdefault(tensor.untyped_storage()._cdata, tensor)
-    with FakeTensorMode(allow_non_fake_inputs=True), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        step.forward(step.net, torch.empty(step.shape))
+    count = torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
+    with FakeTensorMode(allow_non_fake_inputs=True), count: step.forward(step.net, torch.empty(step.shape))
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
 
 def passing_bytes(step:Step)->int:
@@ -152,7 +162,7 @@ def passing_bytes(step:Step)->int:
 def weight_bytes(net:torch.nn.Module)->int: return sum(p.nbytes for p in net.parameters())
 
 def step_bytes(step:Step)->int:
-    "Memory of one step: activations, in 16 bits on a GPU, and weights, with gradients and Adam's two moments where they learn."
+    "Memory of one step: activations, in 16 bits on a GPU, and weights, with gradients and Adam's two moments."
     activations = saved_bytes(step) if step.learns else passing_bytes(step)
     return activations//(1 + step.device.startswith("cuda")) + weight_bytes(step.net)*(4 if step.learns else 1)
 
@@ -166,22 +176,25 @@ def run_step(step:Step, count:int # images
             )->float: # seconds
     "One step on random pixels; torch.OutOfMemoryError where a GPU has no room."
     net, device = step.net.to(step.device), torch.device(step.device)
-    x = torch.rand(count, *step.shape[1:], device=device)
+    x, half = torch.rand(count, *step.shape[1:], device=device), device.type == "cuda"
     begin = time.monotonic()
-    with torch.set_grad_enabled(step.learns), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"): made = step.forward(net, x)
+    with torch.set_grad_enabled(step.learns), torch.autocast(device.type, torch.bfloat16, enabled=half):
+        made = step.forward(net, x)
     if step.learns:
         optimizer = torch.optim.AdamW(net.parameters())
         made.float().square().mean().backward()
-        optimizer.step(), optimizer.zero_grad()
+        optimizer.step()
+        optimizer.zero_grad()
     if device.type == "cuda": torch.cuda.synchronize(device)
     spent = time.monotonic() - begin
-    net.to("cpu"), torch.cuda.empty_cache() # room for the next
+    net.to("cpu")
+    torch.cuda.empty_cache() # room for the next
     return spent
 
 def pace(step:Step, seconds:float # to measure for
         )->float: # images per second
     "How fast a step is."
-    few = min(2, step.shape[0]) if not step.learns else 2 # batch normalization wants two
+    few = 2 if step.learns else min(2, step.shape[0]) # batch normalization wants two
     once = min(run_step(step, few) for _ in range(2))
     count = min(max(few, int(few*seconds/once/3)), max(few, step.shape[0]))
     return count/min(run_step(step, count) for _ in range(2))
@@ -197,7 +210,7 @@ def opened(source:str)->ImageSource|AttiqaError|None: # its keys are listed; Non
     except AttiqaError as error: return error
     except OSError as error: return AttiqaError(f"{source}: may not be read ({error.strerror})")
 
-def source_names(stage:str, p:dict)->list[str]:
+def source_names(stage:str, p:dict)->list[str]: # p: its parameters
     "Sources that a stage reads."
     if not stage.startswith("05_finetune"): return [p["source"]]
     return [p["source"]]*(p["dataset"] == "surrogate") + [p["ordinary"]]*bool(p["ordinary"])
@@ -212,37 +225,50 @@ def build_steps(todo:Iterator[tuple[str, dict]], # stages and their parameters
         except (AttiqaError, RuntimeError, ValueError): pass # the checks of weights and parameters say why
     return found
 
-def open_job(run:str, preset:str="", first:str="", last:str="", words:list[str]=(), more:dict|None=None # as `reproduce` takes them
+# %% ../nbs/10o_preflight.ipynb #af2c1fc5
+def plan_of(run:Path, stages:list[Stage], parameters:dict, notebooks:Path # as `fingerprint` takes them
+           )->list[tuple[Stage, str]]: # and how each stands
+    "Stages as they stand; AttiqaError where a record in the run directory cannot be read."
+    found = []
+    for stage in stages:
+        how = state(stage, run, fingerprint(stage, run, parameters[stage.name], notebooks))
+        waits = how == "up to date" and any(before != how for _, before in found)
+        found.append((stage, "after what changes before it" if waits else how))
+    return found
+
+def open_job(run:str, preset:str="", first:str="", last:str="", # as `reproduce` takes them
+             words:list[str]=(), more:dict|None=None # these, too
             )->tuple[Job, list[str]]: # the job, and what is wrong with the words, a line each
     "A job and its faults; what is wrong is left at its default."
-    notebooks, wrong, chosen = project_root()/"nbs", [], STAGES
+    notebooks, place, wrong, stages = project_root()/"nbs", run_path(run), [], STAGES
     if not notebooks.is_dir(): raise AttiqaError(f"{notebooks}: no such folder; run in a checkout, where the notebooks are")
-    try: chosen = with_variants(STAGES, preset)
-    except AttiqaError as error: preset = ""; wrong.append(str(error))
-    parameters, more_wrong = gather(chosen, notebooks, preset, list(words), more or {})
-    try: chosen = between(chosen, first, last)
-    except AttiqaError as error: wrong.append(str(error))
-    plan = []
-    for stage in chosen:
-        try: how = state(stage, run_path(run), fingerprint(stage, run_path(run), parameters[stage.name], notebooks))
-        except (AttiqaError, OSError) as error: how = "unknown"; wrong.append(f"{stage.name}: {error}")
-        plan.append((stage, "after what changes before it" if how == "up to date" and any(h != "up to date" for _, h in plan) else how))
-    job = Job(run_path(run), plan, parameters)
+    def attempt(otherwise, make, *given):
+        try: return make(*given)
+        except (AttiqaError, OSError) as error: wrong.append(str(error))
+        return otherwise
+    stages = attempt(None, with_variants, STAGES, preset)
+    parameters, misfits = gather(stages or STAGES, notebooks, preset*bool(stages), list(words), more or {})
+    chosen = attempt(stages or STAGES, between, stages or STAGES, first, last)
+    plan = attempt([(stage, "unknown") for stage in chosen], plan_of, place, chosen, parameters, notebooks)
+    job = Job(place, plan, parameters)
     job.sources.update({name: opened(name) for stage, p in job.todo() for name in source_names(stage, p)})
     job.steps.update(build_steps(job.todo(), parameters["04_pretrain"]["backbone"]))
-    return job, wrong + more_wrong
+    return job, wrong + misfits
 
-def image_count(job:Job, p:dict)->int: # p: parameters with source and count
+# %% ../nbs/10o_preflight.ipynb #ede76f9d
+def image_count(job:Job, source:str, count:int # 0 for all
+               )->int: # 0 where nobody can say
     "Images that a stage takes."
-    found = job.sources.get(p["source"])
-    if found is None: return p["count"] or 160*(p["source"] == "embedded") # 0 where nobody opened it
-    if isinstance(found, AttiqaError): return p["count"]
-    return min(p["count"] or len(found), len(found))
+    found = job.sources.get(source)
+    if found is None: return count or 160*(source == "embedded")
+    if isinstance(found, AttiqaError): return count
+    return min(count or len(found), len(found))
 
-def row_count(job:Job)->int: # 0 where nobody labels
-    "Rows of pseudo-labels."
-    p = job.parameters.get("03_pseudolabels")
-    return image_count(job, p)*max(1, p["views"])*(1 + p["variants"]) if p else 0
+def label_count(job:Job)->tuple[int, int]:
+    "Images that stage 03 labels, and the rows that it writes for them."
+    p = job.parameters["03_pseudolabels"]
+    images = image_count(job, p["source"], p["count"])
+    return images, images*max(1, p["views"])*(1 + p["variants"])
 
 # %% ../nbs/10o_preflight.ipynb #b53061c3
 def existing(path:Path)->Path:
@@ -256,14 +282,16 @@ def writable(folder:Path)->bool:
 def permission_faults(job:Job)->Iterator[str]:
     "Folders that cannot be written."
     place = existing(job.run)
-    if not place.is_dir(): yield f"{place}: is a file; choose another run directory"; return
+    if not place.is_dir():
+        yield f"{place}: is a file; choose another run directory"
+        return
     inside = sorted(p for p in place.iterdir() if p.is_dir()) if place == job.run and writable(place) else []
     for folder in (place, *inside):
         if not writable(folder): yield f"{folder}: may not be written; change its permissions, or choose another run directory"
 
 # %% ../nbs/10o_preflight.ipynb #c44a2dc2
-RECORDS = {"03_pseudolabels": ("pseudolabels/manifest.json", {"batch", "device", "precision"}), # stage to its own record, and what is settled there
-           "04_pretrain": ("pretraining/manifest.json", {"labels"})}
+RECORDS = {"03_pseudolabels": ("pseudolabels/manifest.json", {"batch", "device", "precision"}), # stage to its own record,
+           "04_pretrain": ("pretraining/manifest.json", {"labels"})} # and what is settled there
 
 def recorded(run:Path, stage:Stage)->dict: # parameter to value; empty where the run does not hold the stage
     "The parameters that a run directory was begun with."
@@ -274,56 +302,64 @@ def recorded(run:Path, stage:Stage)->dict: # parameter to value; empty where the
 
 def settings_faults(job:Job)->Iterator[str]:
     "Stages that the run directory holds with other settings."
-    for stage, how in job.plan:
-        then, now = recorded(job.run, stage), job.parameters[stage.name]
-        differ = [k for k in now if k in then and then[k] != now[k]]
-        what = "; ".join(f"{k} was {then[k]!r}, is {now[k]!r}" for k in differ)
-        if differ: yield f"{stage.name}: {job.run} holds another job ({what}); choose another run directory, or give those settings"
+    for stage, _ in job.plan:
+        try: then, now = recorded(job.run, stage), job.parameters[stage.name]
+        except AttiqaError: continue # said when the job was opened
+        what = "; ".join(f"{k} was {then[k]!r}, is {now[k]!r}" for k in now if k in then and then[k] != now[k])
+        if what: yield f"{stage.name}: {job.run} holds another job ({what}); choose another run directory, or give those settings"
 
 # %% ../nbs/10o_preflight.ipynb #e958fd18
 def input_faults(job:Job)->Iterator[str]:
     "Files that no stage of the job makes."
-    made = set()
+    made = []
     for stage, _ in job.plan:
         p = job.parameters[stage.name]
         place = run_path(p["labels"]) if p.get("labels") else job.run
-        for pattern in stage.reads:
-            if p["source"] != "embedded" and pattern not in made and not any(place.glob(pattern)):
+        for pattern in stage.reads if p["source"] != "embedded" else (): # the embedded run makes what it lacks
+            if not any(fnmatch(pattern, one) for one in made) and not any(place.glob(pattern)):
                 yield f"{stage.name}: {place/pattern} is missing; begin with an earlier stage"
-        made |= {*stage.writes, *(["pretrained.safetensors"] if "pretrained.*" in stage.writes else [])}
+        made += stage.writes
 
 # %% ../nbs/10o_preflight.ipynb #79ace712
 SWITCH = ("auto", "yes", "no")
 CHOICES = {"03_pseudolabels": dict(engine=ENGINES, mechanisms=RECIPES, precision=("auto", "float32", "bfloat16")),
            "04_pretrain": dict(truth=TRUTHS, norms=("learn", "frozen"), bf16=SWITCH, compiled=SWITCH),
-           "05_finetune": dict(loss=QUALITY_LOSSES, choose=("last", "best"), bf16=SWITCH)} # stage to parameter to what it may be
+           "05_finetune": dict(loss=QUALITY_LOSSES, choose=("last", "best"), bf16=SWITCH)} # stage to what a parameter may be
+ALIKE = (("vlm", "02_prompts", "03_pseudolabels"), ("source", "03_pseudolabels", "04_pretrain")) # parameter, two stages
 
 def choice_faults(job:Job)->Iterator[str]:
     "Words that are none of those a parameter knows, and parameters that do not go together."
     for stage, p in job.todo():
         for name, known in of_stage(CHOICES, stage, {}).items():
             if p[name] not in known: yield f"{stage}: {name} is {p[name]!r}; it is one of {', '.join(known)}"
-    for _, p in job.todo("04_pretrain"):
+    for stage, p in job.todo("04_pretrain"):
         try: attribute_loss(p["loss"], p["weights"], p["margin"], p["tolerance"])
-        except AttiqaError as error: yield f"04_pretrain: {error}"
-    for name, one, other in (("vlm", "02_prompts", "03_pseudolabels"), ("source", "03_pseudolabels", "04_pretrain")):
-        a, b = (job.parameters[stage][name] for stage in (one, other))
-        if a != b and {one, other} <= {stage.name for stage, _ in job.plan}: yield f"{other}: {name} is {b!r}, that of {one} is {a!r}; give both the same"
+        except AttiqaError as error: yield f"{stage}: {error}"
+    there = {stage.name for stage, _ in job.plan}
+    for name, *stages in ALIKE:
+        first, second = (job.parameters[stage][name] for stage in stages)
+        if first != second and there >= {*stages}:
+            yield f"{stages[1]}: {name} is {second!r}, that of {stages[0]} is {first!r}; give both the same"
 
 def batch_faults(job:Job)->Iterator[str]:
     "Batches that the images do not fill."
-    for _, p in job.todo("04_pretrain"):
-        rows = int(row_count(job)*(1 - p["held_out"]))
-        held = round(p["held_out"]*image_count(job, p | dict(count=job.parameters["03_pseudolabels"]["count"])))
-        if 0 < rows < p["batch"] and not p["labels"]: yield f"04_pretrain: a batch of {p['batch']:,} crops is more than the {rows:,} to train on; give a smaller batch, or more images"
-        elif 0 < rows and held < 2 and not p["labels"]: yield f"04_pretrain: held_out {p['held_out']:g} leaves {held} images to test on, 2 are needed; give a larger share, or more images"
+    images, rows = label_count(job)
+    for stage, p in job.todo("04_pretrain"):
+        held = max(1, round(p["held_out"]*images))
+        learnt = rows*(images - held)//max(1, images)
+        if p["labels"] or not images: continue
+        if learnt < p["batch"]:
+            yield f"{stage}: a batch of {p['batch']:,} crops is more than the {learnt:,} to train on; give a smaller one, or more images"
+        elif held < 2: yield f"{stage}: held_out {p['held_out']:g} leaves one image to test on; give a larger share, or more images"
 
 # %% ../nbs/10o_preflight.ipynb #b709fe1f
 def device_faults(job:Job)->Iterator[str]:
     "Devices that are not there."
     for stage, p in job.todo():
         try: torch.empty(0, device=auto_device(p.get("device", "cpu")))
-        except Exception as error: yield f"{stage}: device {p['device']!r} is not there ({str(error).splitlines()[0][:80]}); give auto or cpu, or mend the driver"
+        except Exception as error:
+            why = str(error).splitlines()[0].partition(".")[0][:80]
+            yield f"{stage}: device {p['device']!r} is not there ({why}); give auto or cpu, or mend the driver"
 
 # %% ../nbs/10o_preflight.ipynb #16e0ae40
 def broken_file(path:Path)->str: # why; '' where its header is whole
@@ -333,7 +369,6 @@ def broken_file(path:Path)->str: # why; '' where its header is whole
         with safe_open(path, "pt"): return ""
     except (SafetensorError, OSError) as error: return f"{path}: not a whole safetensors file ({str(error)[:80]})"
 
-# %% ../nbs/10o_preflight.ipynb #740e5af5
 def tokenizer_fault(config:dict # a model's, as open_clip writes it
                    )->str:
     "Why a model's tokenizer cannot be had; '' where it can."
@@ -344,19 +379,25 @@ def tokenizer_fault(config:dict # a model's, as open_clip writes it
 
 def folder_faults(folder:Path)->Iterator[str]:
     "What is missing in a model folder."
-    if not (folder/"open_clip_config.json").is_file(): yield f"{folder}: open_clip_config.json is missing"; return
+    if not (folder/"open_clip_config.json").is_file():
+        yield f"{folder}: open_clip_config.json is missing"
+        return
     files = [folder/name for name in WEIGHT_FILES if (folder/name).is_file()]
     if not files: yield f"{folder}: holds no weights ({' or '.join(WEIGHT_FILES)})"
-    yield from filter(None, [*map(broken_file, files[:1]), tokenizer_fault(read_json(folder/"open_clip_config.json").get("model_cfg", {}))])
+    config = read_json(folder/"open_clip_config.json").get("model_cfg", {})
+    yield from [*map(broken_file, files[:1]), tokenizer_fault(config)]
 
+# %% ../nbs/10o_preflight.ipynb #0de2b618
 def named_faults(name:str # ARCHITECTURE/WEIGHTS
                 )->Iterator[str]:
     "What is missing of a model that open_clip knows."
     architecture, weights, _ = check_name(name)
     if line := tokenizer_fault(open_clip.get_model_config(architecture)): yield f"{name}: {line}"
-    if os.path.isfile(weights): yield from filter(None, [broken_file(Path(weights))]); return
+    if os.path.isfile(weights):
+        yield broken_file(Path(weights))
+        return
     entry = open_clip.get_pretrained_cfg(architecture, weights)
-    if "file" in entry or (Path.home()/".cache"/"clip"/Path(entry.get("url", "")).name).is_file(): return
+    if os.path.isfile(entry.get("file", "")): return
     repository, _, file = entry.get("hf_hub", "").rpartition("/")
     names = [Path(file).with_suffix(".safetensors").name, file] if file else WEIGHT_FILES
     if repository and (line := missing_file(repository, names)): yield f"{name}: {line}"
@@ -366,16 +407,20 @@ def vlm_faults(name:str)->Iterator[str]: # as `load_vlm` takes it
     base = name.removesuffix(NATIVE)
     if base in LOADERS or base == MINI_CLIP: return
     if Path(base).is_dir(): yield from folder_faults(Path(base))
-    elif base.startswith("hf-hub:"): yield from filter(None, [missing_file(base.removeprefix("hf-hub:"), ["open_clip_config.json"])])
+    elif base.startswith("hf-hub:"): yield missing_file(base.removeprefix("hf-hub:"), ["open_clip_config.json"])
     else: yield from named_faults(base)
 
 def start_faults(p:dict)->Iterator[str]: # p: parameters of stage 04
     "Why the student cannot begin."
-    if not timm.is_model(p["backbone"]): yield f"no backbone {p['backbone']!r} in timm; timm.list_models() names them"; return
-    entry = timm.models.get_pretrained_cfg(p["backbone"])
-    if p["start"] == "imagenet": yield from filter(None, [missing_file(entry.hf_hub_id, ["model.safetensors", "pytorch_model.bin"]) if entry and entry.hf_hub_id else "timm has no weights for it"])
+    if not timm.is_model(p["backbone"]):
+        yield f"no backbone {p['backbone']!r} in timm; timm.list_models() names them"
+    elif p["start"] == "imagenet":
+        entry = timm.models.get_pretrained_cfg(p["backbone"])
+        if not entry or not entry.hf_hub_id: yield f"timm has no weights for {p['backbone']}; give start=''"
+        else: yield missing_file(entry.hf_hub_id, ["model.safetensors", "pytorch_model.bin"])
     elif p["start"] and not Path(p["start"]).exists(): yield f"{p['start']}: no such model file"
 
+# %% ../nbs/10o_preflight.ipynb #1d8d5715
 def weights_faults(job:Job)->Iterator[str]:
     "Weights and tokenizers that cannot be had."
     wanted = {} # a model's name to the stages that want it
@@ -384,59 +429,64 @@ def weights_faults(job:Job)->Iterator[str]:
     checks = [(vlm_faults, name, ", ".join(stages)) for name, stages in wanted.items()]
     checks += [(start_faults, p, stage) for stage, p in job.todo("04_pretrain")]
     for check, given, stages in checks:
-        try: yield from (f"{stages}: {line}" for line in check(given))
+        try: yield from (f"{stages}: {line}" for line in check(given) if line)
         except AttiqaError as error: yield f"{stages}: {error}"
 
-# %% ../nbs/10o_preflight.ipynb #426479bf
+# %% ../nbs/10o_preflight.ipynb #2f84b141
 SAMPLE = 8 # images of a source that are opened
 
-def some(keys)->list: # at most SAMPLE, spread over all
+def some(keys:Sequence)->list: # at most SAMPLE, spread over all
     "A few of many."
     return list(keys[::max(1, len(keys)//SAMPLE)])[:SAMPLE]
 
-def unreadable(source:ImageSource)->list[str]: # a line each
-    "Which of a few images cannot be opened."
-    found = []
-    for key in some(source.keys):
+def unreadable(name:str, source:ImageSource)->Iterator[str]: # name: what is said of it; one line at most
+    "A few images are opened: how many of them cannot be."
+    found, tried = [], some(source.keys)
+    for key in tried:
         try: source.load(key)
         except AttiqaError as error: found.append(f"{key}: {error}")
-    return found
+    if found: yield f"{name}: {len(found)} of {len(tried)} images that were tried cannot be read, the first is {found[0]}"
 
 def image_faults(job:Job)->Iterator[str]:
     "Sources that are missing, too small or damaged."
     for name, source in job.sources.items():
         if isinstance(source, AttiqaError): yield str(source)
-        elif source and (bad := unreadable(source)): yield f"{name}: {len(bad)} of {len(some(source.keys))} images that were tried cannot be read, the first is {bad[0]}"
-    for stage, p in job.todo():
-        source = job.sources.get(p["source"])
-        if isinstance(source, ImageSource) and stage in ("02_prompts", "03_pseudolabels") and len(source) < p["count"]:
+        elif source: yield from unreadable(name, source)
+    for stage, p in [*job.todo("02_prompts"), *job.todo("03_pseudolabels")]:
+        source = job.sources[p["source"]]
+        if isinstance(source, ImageSource) and len(source) < p["count"]:
             yield f"{stage}: {p['source']} has {len(source):,} images, count is {p['count']:,}; give all of them, or a smaller count"
 
-# %% ../nbs/10o_preflight.ipynb #006e604a
-def release_faults(name:str, folder:str)->Iterator[str]:
-    "What is wrong with one dataset of human scores."
-    if name not in READERS: yield f"no dataset {name!r}; there are surrogate, {', '.join(READERS)}"; return
-    if not folder: yield f"no folder for {name}; give it with -p data=FOLDER"; return
-    images = listed_release(name, release_folder(name, folder))
-    if bad := unreadable(opened_files(images)): yield f"{name}: {len(bad)} of {len(some(images))} images that were tried cannot be read, the first is {bad[0]}"
+# %% ../nbs/10o_preflight.ipynb #9a283285
+def release_images(name:str, data:str # in READERS, and the folder that stage 05 is given
+                  )->ImageSource: # ReleaseError as `listed_release`
+    "Images of a dataset, by path."
+    return ImageSource(name, listed_release(name, release_folder(name, data)), open_image)
 
-def opened_files(files:list[str])->ImageSource:
-    "Files as a source of images."
-    from attiqa.images import open_image
-    return ImageSource("files", files, open_image)
+def release_faults(name:str, data:str)->Iterator[str]: # as `release_images`
+    "What is wrong with one dataset of human scores."
+    if name not in READERS: yield f"no dataset {name!r}; there are surrogate, {', '.join(READERS)}"
+    elif not data: yield f"no folder for {name}; give it with -p data=FOLDER"
+    else: yield from unreadable(name, release_images(name, data))
 
 def score_faults(job:Job)->Iterator[str]:
     "Datasets of human scores, and tables, that are missing or not whole."
+    checks = []
     for stage, p in job.todo("05_finetune"):
-        names, folders = ([], []) if p["dataset"] == "surrogate" else (p["dataset"].split("+"), p["data"].split(";"))
-        if len(names) != len(folders): yield f"{stage}: {len(names)} datasets and {len(folders)} folders; give a folder for each, with ; between them"
-        for name, folder in zip(names, folders):
-            try: yield from (f"{stage}: {line}" for line in release_faults(name, folder))
-            except (AttiqaError, OSError) as error: yield f"{stage}: {error}"
+        names, folders = p["dataset"].split("+"), p["data"].split(";")
+        if p["dataset"] == "surrogate": continue
+        if len(names) == len(folders): checks += [(stage, release_faults, *given) for given in zip(names, folders)]
+        else: yield f"{stage}: {len(names)} datasets and {len(folders)} folders; give a folder for each, with ; between them"
     for stage, p in job.todo("02_prompts"):
-        for read, path in ((load_candidates, p["bank"] or BANK), (read_annotations, p["annotations"])):
-            try: path and read(path)
-            except (AttiqaError, OSError) as error: yield f"{stage}: {error}"
+        checks.append((stage, _read, load_candidates, p["bank"] or BANK))
+        if p["annotations"]: checks.append((stage, _read, read_annotations, p["annotations"]))
+    for stage, check, *given in checks:
+        try: yield from (f"{stage}: {line}" for line in check(*given))
+        except (AttiqaError, OSError) as error: yield f"{stage}: {error}"
+
+def _read(read, path): # no lines; the reader's error where it cannot
+    read(path)
+    return ()
 
 # %% ../nbs/10o_preflight.ipynb #0f0be647
 ROW, VECTOR = 200, 2*1024 # bytes of a row of pseudo-labels; of an embedding in 16 bits
@@ -448,23 +498,24 @@ def scored_count(p:dict)->int: # p: parameters of stage 05
 
 def disk_needs(job:Job)->dict[Path, int]: # folder to bytes
     "About how much the stages write."
-    run = kept = 0
-    for _, p in job.todo("02_prompts"): run += image_count(job, p)*p["rungs"]*len(LADDERS)*ROW
-    for _, p in job.todo("03_pseudolabels"): run += row_count(job)*(ROW + VECTOR*p["embeddings"])
+    written = kept = 0
+    for _, p in job.todo("02_prompts"): written += image_count(job, p["source"], p["count"])*p["rungs"]*len(LADDERS)*ROW
+    for _, p in job.todo("03_pseudolabels"): written += label_count(job)[1]*(ROW + VECTOR*p["embeddings"])
     for stage, step in job.steps.items():
-        if step.learns: run += 5*weight_bytes(step.net) # weights, Adam's moments, their average, the model
-        if stage.startswith("05"): kept += scored_count(job.parameters[stage])*4*step.net.norm.num_features
-    return {job.run: run, cache_folder(): kept}
+        if step.learns: written += 5*weight_bytes(step.net) # weights, Adam's moments, their average, the model
+        if stage.startswith("05_finetune"): kept += scored_count(job.parameters[stage])*4*step.net.norm.num_features
+    return {job.run: written, cache_folder(): kept}
 
 def disk_faults(job:Job)->Iterator[str]:
     "Disks without room."
-    disks = {}
+    disks = {} # device to a folder on it, and bytes
     for place, needed in disk_needs(job).items():
         there = existing(place)
-        disk = disks.setdefault(os.stat(there).st_dev, [there, 0])
-        disk[1] += needed
+        before = disks.get(os.stat(there).st_dev, (there, 0))
+        disks[os.stat(there).st_dev] = before[0], before[1] + needed
     for place, needed in disks.values():
-        if needed > (free := shutil.disk_usage(place).free): yield f"{place}: {needed/1e9:,.1f} GB are needed and {free/1e9:,.1f} are free; make room, or choose a run directory on another disk"
+        free = shutil.disk_usage(place).free
+        if needed > free: yield f"{place}: {needed/1e9:,.1f} GB are needed and {free/1e9:,.1f} are free; make room, or choose another disk"
 
 # %% ../nbs/10o_preflight.ipynb #2abecd2d
 def memory_faults(job:Job)->Iterator[str]:
@@ -475,17 +526,20 @@ def memory_faults(job:Job)->Iterator[str]:
             if needed <= free and step.device.startswith("cuda"): run_step(step, step.shape[0])
         except torch.OutOfMemoryError: needed = free + 1
         except (RuntimeError, AssertionError): continue # no such device
-        size, stages = " x ".join(map(str, step.shape[2:])), ", ".join(stage for stage in job.steps if job.steps[stage] == step)
-        if needed > free: yield f"{stages}: a batch of {step.shape[0]:,} images of {size} pixels needs about {needed/1e9:,.1f} GB on {step.device}, {free/1e9:,.1f} are free; give a smaller batch or crop"
+        if needed <= free: continue
+        stages = ", ".join(stage for stage, one in job.steps.items() if one == step)
+        what = f"a batch of {step.shape[0]:,} images of {' x '.join(map(str, step.shape[2:]))} pixels"
+        room = f"needs about {needed/1e9:,.1f} GB on {step.device}, {free/1e9:,.1f} are free"
+        yield f"{stages}: {what} {room}; give a smaller batch or crop"
 
 # %% ../nbs/10o_preflight.ipynb #a7254efc
-CHECKS = dict(permission=permission_faults, settings=settings_faults, inputs=input_faults, choices=choice_faults, devices=device_faults, weights=weights_faults,
-              images=image_faults, scores=score_faults, batch=batch_faults, disk=disk_faults, memory=memory_faults) # name to a function of the job
+CHECKS = dict(permission=permission_faults, settings=settings_faults, inputs=input_faults, choices=choice_faults,
+              devices=device_faults, weights=weights_faults, images=image_faults, scores=score_faults,
+              batch=batch_faults, disk=disk_faults, memory=memory_faults) # name to a function of the job
 
 def faults(job:Job)->list[str]: # a line each
     "Everything that is wrong with a job."
-    found = [" ".join(line.split()) for check in CHECKS.values() for line in check(job)]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(" ".join(line.split()) for check in CHECKS.values() for line in check(job)))
 
 # %% ../nbs/10o_preflight.ipynb #5a1fdcf5
 def opening_pace(source:ImageSource)->float: # images per second, one process
@@ -497,62 +551,83 @@ def opening_pace(source:ImageSource)->float: # images per second, one process
 def rates(job:Job, seconds:float=60 # to measure for
          )->dict[str, float]: # per second, by stage or source
     "What was measured."
-    images, different = {name: source or embedded_source(SAMPLE) for name, source in job.sources.items()}, {*job.steps.values()}
+    different = {*job.steps.values()}
     paces = {step: pace(step, seconds/len(different)) for step in different}
-    return {name: opening_pace(source) for name, source in images.items()} | {stage: paces[step] for stage, step in job.steps.items()}
+    opening = {name: opening_pace(source or embedded_source(SAMPLE)) for name, source in job.sources.items()}
+    return opening | {stage: paces[step] for stage, step in job.steps.items()}
 
-def reading_seconds(job:Job, stage:str, rate:dict)->float:
-    "Stage 05: every image whole through the network, once."
-    p, (batch, _, height, width) = job.parameters[stage], job.steps[stage].shape
+# %% ../nbs/10o_preflight.ipynb #7d99b6e6
+def _workers(p): return cores() if p["workers"] < 0 else max(1, p["workers"])
+
+def prompts_seconds(job:Job, stage:str, rate:dict)->float:
+    "Every image and its worsened copies, once."
+    p = job.parameters[stage]
+    views = 1 + len(LADDERS)*(p["rungs"] - 1)
+    return image_count(job, p["source"], p["count"])*(views/rate[stage] + 1/rate[p["source"]])
+
+def labels_seconds(job:Job, stage:str, rate:dict)->float:
+    "Every row that is not there yet; images are opened beside it."
+    p, (images, rows) = job.parameters[stage], label_count(job)
+    done = len([*(job.run/"pseudolabels").glob("part-*.parquet")])*p["shard"]/max(1, images)
+    return max(0, 1 - done)*max(rows/rate[stage], images/rate[p["source"]]/_workers(p))
+
+def ranking_seconds(job:Job, stage:str, rate:dict)->float:
+    "Every row in every epoch; its pixels are made again where they are not kept."
+    p, size, rows = job.parameters[stage], job.parameters["03_pseudolabels"]["size"], label_count(job)[1]
+    kept = 0 < 3e-9*rows*size**2 <= p["memory"]
+    opening = 0 if kept else 1/rate[p["source"]]/_workers(p)
+    return p["epochs"]*rows*(1 - p["held_out"])*max(1/rate[stage], opening)
+
+def quality_seconds(job:Job, stage:str, rate:dict)->float:
+    "Every image whole, once; then the training part in every epoch of the whole network."
+    p, height, width = job.parameters[stage], *job.steps[stage].shape[2:]
     name, folder = p["dataset"].split("+")[0], p["data"].split(";")[0]
-    images = job.sources.get(p["source"]) if name == "surrogate" else opened_files(listed_release(name, release_folder(name, folder)))
-    tried = [looks(to_tensor(images.load(key)), p["look"]) for key in some(images.keys)[:2]] if images else [[torch.zeros(3, p["size"], p["size"])]]
+    images = embedded_source(2, p["size"]) if name == "surrogate" else release_images(name, folder)
+    tried = [looks(to_tensor(images.load(key)), p["look"]) for key in some(images.keys)[:2]]
     pixels = sum(x.shape[-1]*x.shape[-2] for views in tried for x in views)/len(tried)
-    return scored_count(p)*pixels/(height*width)/rate[stage]/3 # a step back costs twice the step forth
+    reading = pixels/(height*width)/3 # in crops; a step back costs twice the step forth
+    return scored_count(p)/rate[stage]*(reading + p["tuned"]*p["full_epochs"]*.8)
 
-def stage_seconds(job:Job, stage:str, rate:dict # of `rates`
-                 )->float:
-    "How long a stage takes."
-    p, opening = job.parameters[stage], rate.get(job.parameters[stage]["source"], 0) or 1e9
-    if stage == "02_prompts": return image_count(job, p)*((1 + len(LADDERS)*(p["rungs"] - 1))/rate[stage] + 1/opening)
-    workers = cores() if p["workers"] < 0 else max(1, p["workers"])
-    if stage == "03_pseudolabels":
-        left = max(0, 1 - len([*(job.run/"pseudolabels").glob("part-*.parquet")])*p["shard"]/max(1, image_count(job, p)))
-        return left*max(row_count(job)/rate[stage], image_count(job, p)/opening/workers)
-    if stage == "04_pretrain":
-        if 3e-9*row_count(job)*job.parameters["03_pseudolabels"]["size"]**2 <= p["memory"]: opening = 1e9 # pixels are kept
-        return p["epochs"]*row_count(job)*(1 - p["held_out"])*max(1/rate[stage], 1/opening/workers)
-    return reading_seconds(job, stage, rate) + p["tuned"]*p["full_epochs"]*.8*scored_count(p)/rate[stage]
+SECONDS = {"02_prompts": prompts_seconds, "03_pseudolabels": labels_seconds, # stage to what sums it up
+           "04_pretrain": ranking_seconds, "05_finetune": quality_seconds}
 
-# %% ../nbs/10o_preflight.ipynb #0d8f2e3a
+# %% ../nbs/10o_preflight.ipynb #175ccc72
 RESUMES = {"02_prompts": "begins again", "03_pseudolabels": "finished shards are kept", # if it is stopped
            "04_pretrain": "goes on at the last checkpoint", "05_finetune": "begins again, features that were read are kept"}
 
-def stage_needs(stage:Stage, p:dict)->str:
+def stage_needs(stage:Stage, p:dict)->str: # p: its parameters
     "What a stage reads."
-    data = [f"{p['dataset']} in {p['data']}"] if p.get("dataset", "surrogate") != "surrogate" else [p["source"]]
-    return ", ".join([*stage.reads, *data, *filter(None, (p.get("vlm"), p.get("backbone")))])
+    scores = p.get("dataset", "surrogate")
+    data = p["source"] if scores == "surrogate" else f"{scores} in {p['data']}"
+    return ", ".join([*stage.reads, data, *filter(None, (p.get("vlm"), p.get("backbone")))])
+
+def stage_lines(job:Job, stage:Stage, seconds:float|None, # None where nobody can say
+                rate:dict)->Iterator[str]: # rate: of `rates`
+    "What a stage needs and makes, how long it takes, and what is left of it when it is stopped."
+    yield f"      needs {stage_needs(stage, job.parameters[stage.name])}"
+    yield f"      makes {', '.join(stage.writes)}"
+    if seconds is None: return
+    step = job.steps[stage.name]
+    speed = f"{rate[stage.name]:,.1f} images per second on {step.device}, batches of {step.shape[0]}"
+    yield f"      about {seconds/3600:,.2f} hours at {speed}; if stopped, {of_stage(RESUMES, stage.name)}"
 
 def plan_lines(job:Job, rate:dict # of `rates`
               )->Iterator[str]:
-    "The stages in order: how each stands, what it needs and makes, how long it takes."
-    total, todo = 0, dict(job.todo())
+    "The stages in order, then hours and disk of all."
+    sums = {stage: of_stage(SECONDS, stage)(job, stage, rate) for stage, _ in job.todo() if stage in job.steps}
     for number, (stage, how) in enumerate(job.plan, 1):
         yield f"[{number}/{len(job.plan)}] {stage.name}: {how}"
-        yield f"      needs {stage_needs(stage, job.parameters[stage.name])}"
-        yield f"      makes {', '.join(stage.writes)}"
-        if stage.name not in todo: continue
-        if stage.name not in job.steps: yield "      hours are not known before its model is fetched"; continue
-        step, seconds = job.steps[stage.name], stage_seconds(job, stage.name, rate)
-        total += seconds
-        yield f"      about {seconds/3600:,.2f} hours at {rate[stage.name]:,.1f} images per second on {step.device}, batches of {step.shape[0]}; if stopped, {of_stage(RESUMES, stage.name)}"
-    yield f"about {total/3600:,.2f} hours in all; the same command resumes"
+        yield from stage_lines(job, stage, sums.get(stage.name), rate)
+    unknown = [stage for stage, _ in job.todo() if stage not in job.steps]
+    more = f", and those of {', '.join(unknown)}, whose model is not fetched yet" if unknown else ""
+    yield f"about {sum(sums.values())/3600:,.2f} hours in all{more}; the same command resumes"
     for place, needed in disk_needs(job).items():
-        there = existing(place)
-        yield f"{place}: about {needed/1e9:,.1f} GB of {shutil.disk_usage(there).free/1e9:,.1f} that are free"
+        free = shutil.disk_usage(existing(place)).free
+        yield f"{place}: about {needed/1e9:,.1f} GB of {free/1e9:,.1f} that are free"
 
-# %% ../nbs/10o_preflight.ipynb #f777f617
-def preflight(run:str, preset:str="", first:str="", last:str="", words:list[str]=(), more:dict|None=None, # as `reproduce` takes them
+# %% ../nbs/10o_preflight.ipynb #0ebfb712
+def preflight(run:str, preset:str="", first:str="", last:str="", # as `reproduce` takes them
+              words:list[str]=(), more:dict|None=None, # these, too
               seconds:float=60, # to measure for
               say:Callable=print)->list[str]: # faults, a line each
     "Check a job and, where nothing is wrong, print its plan; the run directory is left as it is."
