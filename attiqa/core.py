@@ -175,7 +175,8 @@ def cores()->int: # at least 1
 
 # %% ../nbs/00_core.ipynb #ad647f7f
 def fits(value, # of a parameter, as somebody gave it
-         default)->bool: # None as a default takes anything; an int is a float, True is not an int
+         default # None takes anything
+        )->bool: # an int is a float, True is not an int
     "Has a value its default's type?"
     return default is None or type(value) is type(default) or (type(default) is float and type(value) is int)
 

@@ -33,11 +33,11 @@ from .reproduce import STAGES, Stage, between, fingerprint, gather, manifest_pat
 from .vlm import LOADERS, MINI_CLIP, NATIVE, VLM, cache_folder, check_name, load_vlm
 
 # %% auto #0
-__all__ = ['WEIGHT_FILES', 'UNTRAINED', 'STEPS', 'RECORDS', 'SWITCH', 'CHOICES', 'ALIKE', 'SAMPLE', 'ROW', 'VECTOR', 'CHECKS',
-           'SECONDS', 'RESUMES', 'Step', 'Job', 'cached', 'missing_file', 'untrained_vlm', 'untrained_student',
-           'untrained', 'vlm_step', 'ranking_step', 'quality_step', 'saved_bytes', 'passing_bytes', 'weight_bytes',
-           'step_bytes', 'free_bytes', 'run_step', 'pace', 'opened', 'source_names', 'build_steps', 'plan_of',
-           'open_job', 'image_count', 'label_count', 'existing', 'writable', 'permission_faults', 'recorded',
+__all__ = ['WEIGHT_FILES', 'UNTRAINED', 'STEPS', 'RECORDS', 'SWITCH', 'PRECISIONS', 'CHOICES', 'ALIKE', 'SAMPLE', 'ROW', 'VECTOR',
+           'CHECKS', 'SECONDS', 'RESUMES', 'Step', 'Job', 'cached', 'missing_file', 'untrained_vlm',
+           'untrained_student', 'untrained', 'vlm_step', 'ranking_step', 'quality_step', 'saved_bytes', 'passing_bytes',
+           'weight_bytes', 'step_bytes', 'free_bytes', 'run_step', 'pace', 'opened', 'source_names', 'build_steps',
+           'plan_of', 'open_job', 'image_count', 'label_count', 'existing', 'writable', 'permission_faults', 'recorded',
            'settings_faults', 'input_faults', 'choice_faults', 'batch_faults', 'device_faults', 'broken_file',
            'tokenizer_fault', 'folder_faults', 'named_faults', 'vlm_faults', 'start_faults', 'weights_faults', 'some',
            'unreadable', 'image_faults', 'release_images', 'release_faults', 'score_faults', 'scored_count',
@@ -101,12 +101,14 @@ def untrained_vlm(name:str # as `load_vlm` takes it
     base = name.removesuffix(NATIVE)
     if base.startswith("hf-hub:") and not cached(base.removeprefix("hf-hub:"), WEIGHT_FILES):
         raise AttiqaError(f"{name} is not in the cache")
-    if base in LOADERS or base == MINI_CLIP or Path(base).is_dir() or base.startswith("hf-hub:"): return load_vlm(name)
+    whole = base in LOADERS or base == MINI_CLIP or Path(base).is_dir() or base.startswith("hf-hub:")
+    if whole: return load_vlm(name)
     architecture, _, quick = check_name(base)
-    logged, _ = logging.root.manager.disable, logging.disable(logging.WARNING) # open_clip warns of the missing weights
-    try: model, _, preprocess = open_clip.create_model_and_transforms(architecture, pretrained=None, force_quick_gelu=quick)
+    logged = logging.root.manager.disable
+    logging.disable(logging.WARNING) # open_clip warns of the missing weights
+    try: made = open_clip.create_model_and_transforms(architecture, pretrained=None, force_quick_gelu=quick)
     finally: logging.disable(logged)
-    return VLM(name, model.eval().requires_grad_(False), None, preprocess)
+    return VLM(name, made[0].eval().requires_grad_(False), None, made[2])
 
 def untrained_student(backbone:str, embedding:int=64)->AttributeNet: # as `AttributeNet` takes them
     "The student with random weights, ready to learn."
@@ -133,7 +135,8 @@ def ranking_step(p:dict, load:Callable=untrained)->Step: # p: parameters of stag
     net, shape = load("student", p["backbone"], p["embedding"]), (p["batch"], 3, p["crop"], p["crop"])
     return Step(net, _scalars, shape, auto_device("auto"), True)
 
-def quality_step(p:dict, load:Callable=untrained)->Step: # p: parameters of stage 05, and the student's backbone
+def quality_step(p:dict, # parameters of stage 05, and the student's backbone
+                 load:Callable=untrained)->Step:
     "A batch of crops through the whole network, and back; stage 05 runs on the CPU."
     shape = min(p["batch"], p["crops"]), 3, p["crop"], p["crop"]
     return Step(load("student", p["backbone"]), _features, shape, "cpu", True)
@@ -155,21 +158,24 @@ def passing_bytes(step:Step)->int:
     sizes = [0]
     def note(module, read, made): sizes.append(sum(t.nbytes for t in (*read, made) if torch.is_tensor(t)))
     hooks = [module.register_forward_hook(note) for module in step.net.modules()]
-    with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad(): step.forward(step.net, torch.empty(step.shape))
+    with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+        step.forward(step.net, torch.empty(step.shape))
     for hook in hooks: hook.remove()
     return max(sizes)
 
 def weight_bytes(net:torch.nn.Module)->int: return sum(p.nbytes for p in net.parameters())
 
 def step_bytes(step:Step)->int:
-    "Memory of one step: activations, in 16 bits on a GPU, and weights, with gradients and Adam's two moments."
+    "Memory of one step: activations, in 16 bits on a GPU; weights, with gradients and Adam's two moments."
     activations = saved_bytes(step) if step.learns else passing_bytes(step)
-    return activations//(1 + step.device.startswith("cuda")) + weight_bytes(step.net)*(4 if step.learns else 1)
+    weights = weight_bytes(step.net)*(4 if step.learns else 1)
+    return activations//(2 if step.device.startswith("cuda") else 1) + weights
 
 def free_bytes(device:str)->int:
     "Memory that is free on a device."
     import psutil
-    return torch.cuda.mem_get_info(device)[0] if device.startswith("cuda") else psutil.virtual_memory().available
+    if device.startswith("cuda"): return torch.cuda.mem_get_info(device)[0]
+    return psutil.virtual_memory().available
 
 # %% ../nbs/10o_preflight.ipynb #5916073e
 def run_step(step:Step, count:int # images
@@ -241,7 +247,7 @@ def open_job(run:str, preset:str="", first:str="", last:str="", # as `reproduce`
             )->tuple[Job, list[str]]: # the job, and what is wrong with the words, a line each
     "A job and its faults; what is wrong is left at its default."
     notebooks, place, wrong, stages = project_root()/"nbs", run_path(run), [], STAGES
-    if not notebooks.is_dir(): raise AttiqaError(f"{notebooks}: no such folder; run in a checkout, where the notebooks are")
+    if not notebooks.is_dir(): raise AttiqaError(f"{notebooks}: no such folder; run in a checkout")
     def attempt(otherwise, make, *given):
         try: return make(*given)
         except (AttiqaError, OSError) as error: wrong.append(str(error))
@@ -287,11 +293,12 @@ def permission_faults(job:Job)->Iterator[str]:
         return
     inside = sorted(p for p in place.iterdir() if p.is_dir()) if place == job.run and writable(place) else []
     for folder in (place, *inside):
-        if not writable(folder): yield f"{folder}: may not be written; change its permissions, or choose another run directory"
+        if writable(folder): continue
+        yield f"{folder}: may not be written; change its permissions, or choose another run directory"
 
 # %% ../nbs/10o_preflight.ipynb #c44a2dc2
-RECORDS = {"03_pseudolabels": ("pseudolabels/manifest.json", {"batch", "device", "precision"}), # stage to its own record,
-           "04_pretrain": ("pretraining/manifest.json", {"labels"})} # and what is settled there
+RECORDS = {"03_pseudolabels": ("pseudolabels/manifest.json", {"batch", "device", "precision"}),
+           "04_pretrain": ("pretraining/manifest.json", {"labels"})} # stage to its own record, and what is settled there
 
 def recorded(run:Path, stage:Stage)->dict: # parameter to value; empty where the run does not hold the stage
     "The parameters that a run directory was begun with."
@@ -305,8 +312,10 @@ def settings_faults(job:Job)->Iterator[str]:
     for stage, _ in job.plan:
         try: then, now = recorded(job.run, stage), job.parameters[stage.name]
         except AttiqaError: continue # said when the job was opened
-        what = "; ".join(f"{k} was {then[k]!r}, is {now[k]!r}" for k in now if k in then and then[k] != now[k])
-        if what: yield f"{stage.name}: {job.run} holds another job ({what}); choose another run directory, or give those settings"
+        differ = [k for k in now if k in then and then[k] != now[k]]
+        what = "; ".join(f"{k} was {then[k]!r}, is {now[k]!r}" for k in differ)
+        todo = "choose another run directory, or give those settings"
+        if differ: yield f"{stage.name}: {job.run} holds another job ({what}); {todo}"
 
 # %% ../nbs/10o_preflight.ipynb #e958fd18
 def input_faults(job:Job)->Iterator[str]:
@@ -315,17 +324,20 @@ def input_faults(job:Job)->Iterator[str]:
     for stage, _ in job.plan:
         p = job.parameters[stage.name]
         place = run_path(p["labels"]) if p.get("labels") else job.run
-        for pattern in stage.reads if p["source"] != "embedded" else (): # the embedded run makes what it lacks
+        wanted = stage.reads if p["source"] != "embedded" else () # the embedded run makes what it lacks
+        for pattern in wanted:
             if not any(fnmatch(pattern, one) for one in made) and not any(place.glob(pattern)):
                 yield f"{stage.name}: {place/pattern} is missing; begin with an earlier stage"
         made += stage.writes
 
 # %% ../nbs/10o_preflight.ipynb #79ace712
 SWITCH = ("auto", "yes", "no")
-CHOICES = {"03_pseudolabels": dict(engine=ENGINES, mechanisms=RECIPES, precision=("auto", "float32", "bfloat16")),
-           "04_pretrain": dict(truth=TRUTHS, norms=("learn", "frozen"), bf16=SWITCH, compiled=SWITCH),
-           "05_finetune": dict(loss=QUALITY_LOSSES, choose=("last", "best"), bf16=SWITCH)} # stage to what a parameter may be
-ALIKE = (("vlm", "02_prompts", "03_pseudolabels"), ("source", "03_pseudolabels", "04_pretrain")) # parameter, two stages
+PRECISIONS = ("auto", "float32", "bfloat16")
+CHOICES = {"03_pseudolabels": dict(engine=ENGINES, mechanisms=RECIPES, precision=PRECISIONS), # stage to what a parameter
+           "04_pretrain": dict(truth=TRUTHS, norms=("learn", "frozen"), bf16=SWITCH, compiled=SWITCH), # may be
+           "05_finetune": dict(loss=QUALITY_LOSSES, choose=("last", "best"), bf16=SWITCH)}
+ALIKE = (("vlm", "02_prompts", "03_pseudolabels"), # a parameter, and two stages that have to agree
+         ("source", "03_pseudolabels", "04_pretrain"))
 
 def choice_faults(job:Job)->Iterator[str]:
     "Words that are none of those a parameter knows, and parameters that do not go together."
@@ -348,9 +360,10 @@ def batch_faults(job:Job)->Iterator[str]:
         held = max(1, round(p["held_out"]*images))
         learnt = rows*(images - held)//max(1, images)
         if p["labels"] or not images: continue
-        if learnt < p["batch"]:
-            yield f"{stage}: a batch of {p['batch']:,} crops is more than the {learnt:,} to train on; give a smaller one, or more images"
-        elif held < 2: yield f"{stage}: held_out {p['held_out']:g} leaves one image to test on; give a larger share, or more images"
+        large = f"a batch of {p['batch']:,} crops is more than the {learnt:,} to train on; give a smaller one"
+        small = f"held_out {p['held_out']:g} leaves one image to test on; give a larger share"
+        if learnt < p["batch"]: yield f"{stage}: {large}, or more images"
+        if held < 2: yield f"{stage}: {small}, or more images"
 
 # %% ../nbs/10o_preflight.ipynb #b709fe1f
 def device_faults(job:Job)->Iterator[str]:
@@ -359,7 +372,7 @@ def device_faults(job:Job)->Iterator[str]:
         try: torch.empty(0, device=auto_device(p.get("device", "cpu")))
         except Exception as error:
             why = str(error).splitlines()[0].partition(".")[0][:80]
-            yield f"{stage}: device {p['device']!r} is not there ({why}); give auto or cpu, or mend the driver"
+            yield f"{stage}: device {p['device']!r} is not there ({why}); give auto or cpu, or repair the driver"
 
 # %% ../nbs/10o_preflight.ipynb #16e0ae40
 def broken_file(path:Path)->str: # why; '' where its header is whole
@@ -367,14 +380,15 @@ def broken_file(path:Path)->str: # why; '' where its header is whole
     if path.suffix != ".safetensors": return ""
     try:
         with safe_open(path, "pt"): return ""
-    except (SafetensorError, OSError) as error: return f"{path}: not a whole safetensors file ({str(error)[:80]})"
+    except (SafetensorError, OSError) as error:
+        return f"{path}: not a whole safetensors file ({str(error)[:80]}); fetch it again"
 
 def tokenizer_fault(config:dict # a model's, as open_clip writes it
                    )->str:
     "Why a model's tokenizer cannot be had; '' where it can."
     name = config.get("text_cfg", {}).get("hf_tokenizer_name")
     if not name or Path(name).is_dir(): return ""
-    if not find_spec("transformers"): return "its tokenizer needs the package transformers (pip install transformers)"
+    if not find_spec("transformers"): return "its tokenizer needs a package: pip install transformers"
     return missing_file(name, ["tokenizer.json", "tokenizer_config.json"])
 
 def folder_faults(folder:Path)->Iterator[str]:
@@ -407,7 +421,7 @@ def vlm_faults(name:str)->Iterator[str]: # as `load_vlm` takes it
     base = name.removesuffix(NATIVE)
     if base in LOADERS or base == MINI_CLIP: return
     if Path(base).is_dir(): yield from folder_faults(Path(base))
-    elif base.startswith("hf-hub:"): yield missing_file(base.removeprefix("hf-hub:"), ["open_clip_config.json"])
+    elif base.startswith("hf-hub:"): yield missing_file(base.removeprefix("hf-hub:"), WEIGHT_FILES)
     else: yield from named_faults(base)
 
 def start_faults(p:dict)->Iterator[str]: # p: parameters of stage 04
@@ -445,7 +459,7 @@ def unreadable(name:str, source:ImageSource)->Iterator[str]: # name: what is sai
     for key in tried:
         try: source.load(key)
         except AttiqaError as error: found.append(f"{key}: {error}")
-    if found: yield f"{name}: {len(found)} of {len(tried)} images that were tried cannot be read, the first is {found[0]}"
+    if found: yield f"{name}: {len(found)} of {len(tried)} images that were tried cannot be read: {found[0]}"
 
 def image_faults(job:Job)->Iterator[str]:
     "Sources that are missing, too small or damaged."
@@ -455,7 +469,8 @@ def image_faults(job:Job)->Iterator[str]:
     for stage, p in [*job.todo("02_prompts"), *job.todo("03_pseudolabels")]:
         source = job.sources[p["source"]]
         if isinstance(source, ImageSource) and len(source) < p["count"]:
-            yield f"{stage}: {p['source']} has {len(source):,} images, count is {p['count']:,}; give all of them, or a smaller count"
+            what = f"{p['source']} has {len(source):,} images, count is {p['count']:,}"
+            yield f"{stage}: {what}; give all of them, or a smaller count"
 
 # %% ../nbs/10o_preflight.ipynb #9a283285
 def release_images(name:str, data:str # in READERS, and the folder that stage 05 is given
@@ -475,8 +490,9 @@ def score_faults(job:Job)->Iterator[str]:
     for stage, p in job.todo("05_finetune"):
         names, folders = p["dataset"].split("+"), p["data"].split(";")
         if p["dataset"] == "surrogate": continue
-        if len(names) == len(folders): checks += [(stage, release_faults, *given) for given in zip(names, folders)]
-        else: yield f"{stage}: {len(names)} datasets and {len(folders)} folders; give a folder for each, with ; between them"
+        checks += [(stage, release_faults, *given) for given in zip(names, folders)]
+        what = f"{len(names)} datasets and {len(folders)} folders"
+        if len(names) != len(folders): yield f"{stage}: {what}; give a folder for each, with ; between them"
     for stage, p in job.todo("02_prompts"):
         checks.append((stage, _read, load_candidates, p["bank"] or BANK))
         if p["annotations"]: checks.append((stage, _read, read_annotations, p["annotations"]))
@@ -499,11 +515,14 @@ def scored_count(p:dict)->int: # p: parameters of stage 05
 def disk_needs(job:Job)->dict[Path, int]: # folder to bytes
     "About how much the stages write."
     written = kept = 0
-    for _, p in job.todo("02_prompts"): written += image_count(job, p["source"], p["count"])*p["rungs"]*len(LADDERS)*ROW
-    for _, p in job.todo("03_pseudolabels"): written += label_count(job)[1]*(ROW + VECTOR*p["embeddings"])
+    for _, p in job.todo("02_prompts"):
+        written += image_count(job, p["source"], p["count"])*p["rungs"]*len(LADDERS)*ROW
+    for _, p in job.todo("03_pseudolabels"):
+        written += label_count(job)[1]*(ROW + VECTOR*p["embeddings"])
     for stage, step in job.steps.items():
-        if step.learns: written += 5*weight_bytes(step.net) # weights, Adam's moments, their average, the model
-        if stage.startswith("05_finetune"): kept += scored_count(job.parameters[stage])*4*step.net.norm.num_features
+        if step.learns: written += 5*weight_bytes(step.net) # weights, Adam's moments, an average, the model
+        if not stage.startswith("05_finetune"): continue
+        kept += scored_count(job.parameters[stage])*4*step.net.norm.num_features # features in float32
     return {job.run: written, cache_folder(): kept}
 
 def disk_faults(job:Job)->Iterator[str]:
@@ -515,7 +534,8 @@ def disk_faults(job:Job)->Iterator[str]:
         disks[os.stat(there).st_dev] = before[0], before[1] + needed
     for place, needed in disks.values():
         free = shutil.disk_usage(place).free
-        if needed > free: yield f"{place}: {needed/1e9:,.1f} GB are needed and {free/1e9:,.1f} are free; make room, or choose another disk"
+        what = f"{needed/1e9:,.1f} GB are needed and {free/1e9:,.1f} are free"
+        if needed > free: yield f"{place}: {what}; make room, or choose another disk"
 
 # %% ../nbs/10o_preflight.ipynb #2abecd2d
 def memory_faults(job:Job)->Iterator[str]:
@@ -533,9 +553,9 @@ def memory_faults(job:Job)->Iterator[str]:
         yield f"{stages}: {what} {room}; give a smaller batch or crop"
 
 # %% ../nbs/10o_preflight.ipynb #a7254efc
-CHECKS = dict(permission=permission_faults, settings=settings_faults, inputs=input_faults, choices=choice_faults,
-              devices=device_faults, weights=weights_faults, images=image_faults, scores=score_faults,
-              batch=batch_faults, disk=disk_faults, memory=memory_faults) # name to a function of the job
+CHECKS = dict(permission=permission_faults, settings=settings_faults, inputs=input_faults, # name to a function
+              choices=choice_faults, devices=device_faults, weights=weights_faults, images=image_faults,
+              scores=score_faults, batch=batch_faults, disk=disk_faults, memory=memory_faults)
 
 def faults(job:Job)->list[str]: # a line each
     "Everything that is wrong with a job."
@@ -592,8 +612,8 @@ SECONDS = {"02_prompts": prompts_seconds, "03_pseudolabels": labels_seconds, # s
            "04_pretrain": ranking_seconds, "05_finetune": quality_seconds}
 
 # %% ../nbs/10o_preflight.ipynb #175ccc72
-RESUMES = {"02_prompts": "begins again", "03_pseudolabels": "finished shards are kept", # if it is stopped
-           "04_pretrain": "goes on at the last checkpoint", "05_finetune": "begins again, features that were read are kept"}
+RESUMES = {"02_prompts": "it begins again", "03_pseudolabels": "finished shards are kept", # after a stop
+           "04_pretrain": "it continues at the last checkpoint", "05_finetune": "features that were read are kept"}
 
 def stage_needs(stage:Stage, p:dict)->str: # p: its parameters
     "What a stage reads."
@@ -614,7 +634,7 @@ def stage_lines(job:Job, stage:Stage, seconds:float|None, # None where nobody ca
 def plan_lines(job:Job, rate:dict # of `rates`
               )->Iterator[str]:
     "The stages in order, then hours and disk of all."
-    sums = {stage: of_stage(SECONDS, stage)(job, stage, rate) for stage, _ in job.todo() if stage in job.steps}
+    sums = {stage: of_stage(SECONDS, stage)(job, stage, rate) for stage in job.steps}
     for number, (stage, how) in enumerate(job.plan, 1):
         yield f"[{number}/{len(job.plan)}] {stage.name}: {how}"
         yield from stage_lines(job, stage, sums.get(stage.name), rate)

@@ -18,9 +18,10 @@ from .core import EMBEDDED, SHIPPED, AttiqaError, file_hash, fits, git_commit, p
 # %% auto #0
 __all__ = ['STAGES', 'REFERENCE', 'TOLERANCE', 'ENTRIES', 'SPEED', 'PAGE', 'Stage', 'files', 'modules_of', 'cells', 'code_hash',
            'defaults', 'parse', 'preset_files', 'read_preset', 'preset_values', 'with_variants', 'variant', 'misfits',
-           'take_word', 'gather', 'settle', 'fingerprint', 'manifest_path', 'state', 'supersede', 'hardware',
-           'run_notebook', 'finished', 'what_failed', 'reproduce', 'between', 'finish', 'verify', 'of_stage',
-           'entry_of', 'flat', 'reference_of', 'differences', 'html_table', 'write_pages', 'figures_of', 'write_report']
+           'take_word', 'misnamed', 'gather', 'settle', 'fingerprint', 'manifest_path', 'state', 'supersede',
+           'hardware', 'run_notebook', 'finished', 'what_failed', 'reproduce', 'between', 'finish', 'verify',
+           'of_stage', 'entry_of', 'flat', 'reference_of', 'differences', 'html_table', 'write_pages', 'figures_of',
+           'write_report']
 
 # %% ../nbs/13_reproduce.ipynb #6341e5d3
 @dataclass(frozen=True)
@@ -99,17 +100,20 @@ def preset_files(preset:str # '', names in nbs/presets joined by +, or a path
     "The files of a preset; AttiqaError where there is none."
     home, found = project_root()/"nbs"/"presets", {}
     for name in filter(None, preset.split("+")):
-        places = [p for p in (home/name, home/f"{name}.yaml") if p.exists()] or [p for p in (Path(name),) if p.exists()]
-        if not places: raise AttiqaError(f"no preset {name!r}; there are {', '.join(sorted({p.stem for p in home.iterdir()}))}")
+        own = [p for p in (home/name, home/f"{name}.yaml") if p.exists()]
+        places = own or [p for p in (Path(name),) if p.exists()]
+        known = ", ".join(sorted({p.stem for p in home.iterdir()}))
+        if not places: raise AttiqaError(f"no preset {name!r}; there are {known}")
         for place in places:
-            for stage, file in [("04_pretrain", place)] if place.is_file() else [(p.stem, p) for p in sorted(place.glob("*.yaml"))]:
-                found.setdefault(stage, []).append(file)
+            if place.is_file(): found.setdefault("04_pretrain", []).append(place)
+            for file in sorted(place.glob("*.yaml")): found.setdefault(file.stem, []).append(file)
     return found
 
 def read_preset(file:Path)->dict: # parameter to value
     "Parameters of one file; AttiqaError where it holds something else."
     try: values = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    except (OSError, ValueError, yaml.YAMLError) as error: raise AttiqaError(f"{file}: no YAML that can be read ({' '.join(str(error).split())[:100]})") from None
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise AttiqaError(f"{file}: no YAML that can be read ({' '.join(str(error).split())[:100]})") from None
     if not isinstance(values, dict): raise AttiqaError(f"{file}: write NAME: VALUE, one parameter per line")
     return values
 
@@ -122,13 +126,15 @@ def preset_values(preset:str, stage:Stage)->dict: # parameter to value
 def with_variants(stages:tuple, preset:str)->tuple[Stage, ...]:
     "The stages, one of them several times where a preset has files for that."
     found = preset_files(preset)
-    variants = lambda stage: [name for name in sorted(found) if name.startswith(f"{stage.name}_")]
-    return tuple(one for stage in stages for one in [variant(stage, name) for name in variants(stage)] or [stage])
+    variants = lambda stage: [variant(stage, name) for name in sorted(found) if name.startswith(f"{stage.name}_")]
+    return tuple(one for stage in stages for one in variants(stage) or [stage])
 
 def variant(stage:Stage, name:str # STAGE_FOLDER
            )->Stage: # FOLDER is where it writes
+    "A stage that runs once more, for a file of a preset."
     folder = name.removeprefix(f"{stage.name}_")
-    return replace(stage, name=name, notebook=stage.name, writes=tuple(w.replace("/**", f"/{folder}/**") for w in stage.writes))
+    writes = tuple(pattern.replace("/**", f"/{folder}/**") for pattern in stage.writes)
+    return replace(stage, name=name, notebook=stage.name, writes=writes)
 
 # %% ../nbs/13_reproduce.ipynb #67529a9b
 def misfits(stage:str, given:dict, # parameter to value
@@ -137,7 +143,8 @@ def misfits(stage:str, given:dict, # parameter to value
     "What a stage would not take."
     for name, value in given.items():
         close = get_close_matches(name, known, 1)
-        if name not in known: yield f"{stage}: no parameter {name!r}" + (f"; did you mean {close[0]!r}?" if close else f"; it has {', '.join(known)}")
+        advice = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(known)}"
+        if name not in known: yield f"{stage}: no parameter {name!r}; {advice}"
         elif not fits(value, known[name]): yield f"{stage}: {name} wants {type(known[name]).__name__}, got {value!r}"
 
 def take_word(word:str, known:dict, given:dict): # both: stage to parameters; given is changed
@@ -149,18 +156,30 @@ def take_word(word:str, known:dict, given:dict): # both: stage to parameters; gi
         raise AttiqaError(f"-p {name}: no stage {prefix + ' ' if prefix else ''}has that parameter" + (f"; did you mean {close[0]!r}?" if close else ""))
     for stage in fit: given[stage][name] = value
 
-def gather(stages:tuple, notebooks:Path, preset:str, words:list[str], more:dict # more: stage to parameters, behind the preset
-          )->tuple[dict[str, dict], list[str]]: # parameters of every stage, but for the run directory; what is wrong, a line each
-    "Parameters from the notebooks, the preset, another run and the command line."
-    known, given, wrong = {s.name: defaults(notebooks/s.file) for s in stages}, {}, []
+def misnamed(preset:str, stages:tuple)->Iterator[str]: # a line each
+    "Files of a preset whose names are nearly a stage's."
+    known = {name for stage in stages for name in (stage.name, stage.file.removesuffix(".ipynb"))}
+    for name in preset_files(preset):
+        close = get_close_matches(name, known, 1, .8)
+        if name not in known and close: yield f"preset {preset}: {name}.yaml is of no stage; did you mean {close[0]!r}?"
+
+def gather(stages:tuple, notebooks:Path, preset:str, words:list[str], # as `reproduce` takes them
+           more:dict # stage to parameters, behind the preset
+          )->tuple[dict[str, dict], list[str]]: # parameters of every stage but `run`; what is wrong, a line each
+    "Parameters from the notebooks, the preset, another run and the command line; a wrong one is at its default."
+    known, given, wrong = {s.name: defaults(notebooks/s.file) for s in stages}, {}, [*misnamed(preset, stages)]
     for stage in stages:
-        try: given[stage.name] = preset_values(preset, stage) | more.get(stage.name, {})
-        except AttiqaError as error: given[stage.name] = dict(more.get(stage.name, {})); wrong.append(str(error))
+        given[stage.name] = {}
+        try: given[stage.name].update(preset_values(preset, stage))
+        except AttiqaError as error: wrong.append(str(error))
+        given[stage.name].update(more.get(stage.name, {}))
     for word in words:
         try: take_word(word, known, given)
         except AttiqaError as error: wrong.append(str(error))
     wrong += [line for stage in known for line in misfits(stage, given[stage], known[stage])]
-    chosen = {stage: {name: given[stage].get(name, default) for name, default in known[stage].items() if name != "run"} for stage in known}
+    fit = lambda values, name, default: values[name] if name in values and fits(values[name], default) else default
+    chosen = {stage: {name: fit(given[stage], name, default) for name, default in known[stage].items() if name != "run"}
+              for stage in known}
     return chosen, list(dict.fromkeys(wrong))
 
 def settle(*gathered)->dict[str, dict]: # as `gather` takes it
@@ -321,7 +340,8 @@ def reference_of(run:str|Path # a run directory, or a reference file
     if path.is_file(): return read_json(path)
     recorded = read_json(path/"run.json")
     found = {p.stem: read_json(p)["parameters"] for p in sorted((path/"stages").glob("*.json"))}
-    return {stage: dict(parameters=given, results=next((v["results"] for k, v in recorded.items() if k.startswith(entry_of(stage))), {})) for stage, given in found.items()}
+    results = lambda stage: next((v["results"] for k, v in recorded.items() if k.startswith(entry_of(stage))), {})
+    return {stage: dict(parameters=given, results=results(stage)) for stage, given in found.items()}
 
 # %% ../nbs/13_reproduce.ipynb #1ac3eff7
 def differences(mine:dict, theirs:dict, # from `reference_of`

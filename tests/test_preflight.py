@@ -68,7 +68,7 @@ def test_a_sound_job_has_its_plan(place, capsys):
     assert [line for line in lines if line.startswith("[")] == [f"[{i}/8] {name}: new" for i, name in enumerate(stages, 1)]
     assert f"      needs prompts.json, {place}/photos, attiqa-mini-clip" in lines and "      makes finetuned/koniq10k/**/*" in lines
     assert sum(" hours at " in line for line in lines) == 8 and any("hours in all" in line for line in lines)
-    assert sum("if stopped, goes on at the last checkpoint" in line for line in lines) == 1
+    assert sum("if stopped, it continues at the last checkpoint" in line for line in lines) == 1
     assert not err and snapshot(place) == before
 
 # A fault: what is done to the folder, words of the command line, and the one line about it.
@@ -79,7 +79,11 @@ def no_scores(place): (place/"data"/"clive"/"ChallengeDB_release"/"Data"/"AllMOS
 def broken_scores(place): (place/"data"/"flive"/"database"/"labels_image.csv").write_text("picture,grade\na,1\n")
 def damaged_pictures(place): [p.write_bytes(p.read_bytes()[:40]) for p in (place/"data"/"spaq"/"TestImage").iterdir()]
 def another_job(place): write_json(place/"run"/"stages"/"03_pseudolabels.json", dict(parameters=dict(variants=5)))
-def wrong_key(place): (place/"mine").mkdir(); (place/"mine"/"03_pseudolabels.yaml").write_text("variant: 2\n")
+def mine(place, name, text): # a file of a preset of one's own
+    (place/"mine").mkdir(exist_ok=True)
+    (place/"mine"/f"{name}.yaml").write_text(text)
+def wrong_key(place): mine(place, "03_pseudolabels", "variant: 2\n")
+def wrong_file(place): mine(place, "03_pseudolabel", "variants: 2\n")
 
 FAULTS = {
     "missing weights": (nothing, ["vlm=hf-hub:nobody-7f3a/nothing"], "02_prompts, 03_pseudolabels: nobody-7f3a/nothing is neither in the cache ("),
@@ -97,6 +101,7 @@ FAULTS = {
     "no such device": (nothing, ["03.device=cuda:99"], "03_pseudolabels: device 'cuda:99' is not there ("),
     "no such folder": (nothing, ["source=nowhere"], "nowhere: no such folder of images"),
     "no such backbone": (nothing, ["backbone=resnet999"], "04_pretrain: no backbone 'resnet999' in timm"),
+    "wrong preset file": (wrong_file, [], "03_pseudolabel.yaml is of no stage; did you mean '03_pseudolabels'?"),
     "misspelt word": (nothing, ["sede=1"], "-p sede: no stage has that parameter; did you mean 'seed'?")}
 
 def preset_of(place): return "paper" + (f"+{place}/mine" if (place/"mine").exists() else "")
