@@ -1,4 +1,4 @@
-"A job is checked before it is run: every planted fault has its line, a sound one its plan; the paper's presets run through at random weights."
+"A job is checked before it is run: a fault has its line, a sound job its plan; the presets of the paper run through at random weights."
 import contextlib, dataclasses, os, shutil, tempfile
 from pathlib import Path
 import open_clip, pytest, torch
@@ -16,7 +16,8 @@ from attiqa.reproduce import STAGES, gather, reproduce, with_variants
 from releases import MINIS
 
 DATASETS = ("ava", "clive", "flive", "koniq10k", "spaq")
-MODELS = {"rn50": "RN50/openai", "vit-b-32": "ViT-B-32/openai", "vit-l-14": "ViT-L-14/openai", "siglip": "ViT-B-16-SigLIP/webli"} # by preset
+MODELS = {"rn50": "RN50/openai", "vit-b-32": "ViT-B-32/openai", "vit-l-14": "ViT-L-14/openai", # by preset
+          "siglip": "ViT-B-16-SigLIP/webli"}
 COUNT = 12 # photographs
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,8 @@ def sound():
     place = Path(tempfile.mkdtemp(prefix="attiqa-sound-"))
     place.chmod(0o755)
     (place/"photos").mkdir()
-    for i in range(COUNT): Image.effect_mandelbrot((64, 64), (-2 + .1*i, -1, 1, 1), 50).convert("RGB").save(place/"photos"/f"{i:02}.png")
+    for i in range(COUNT):
+        Image.effect_mandelbrot((64, 64), (-2 + .1*i, -1, 1, 1), 50).convert("RGB").save(place/"photos"/f"{i:02}.png")
     for name in DATASETS: MINIS[name]().write(place/"data"/name)
     yield place
     shutil.rmtree(place)
@@ -33,7 +35,9 @@ def sound():
 @pytest.fixture(autouse=True)
 def whole(monkeypatch):
     "Let the miniatures be the whole releases."
-    for name in DATASETS: monkeypatch.setitem(readers.RELEASES, name, dataclasses.replace(readers.RELEASES[name], images=len(MINIS[name]().images)))
+    for name in DATASETS:
+        small = dataclasses.replace(readers.RELEASES[name], images=len(MINIS[name]().images))
+        monkeypatch.setitem(readers.RELEASES, name, small)
 
 @pytest.fixture
 def place(sound):
@@ -46,11 +50,12 @@ def place(sound):
     shutil.rmtree(folder)
 
 def words(place, *more): # the paper's preset at the size of a test; those behind win
-    small = [f"source={place}/photos", f"data={place}/data", "02.count=6", f"03.count={COUNT}", "03.device=cpu", "vlm=attiqa-mini-clip", "backbone=resnet10t",
-             "04.batch=4", "04.crop=32", "04.held_out=.2", "05.crop=32", "05.crops=4", "05.look=short:32"]
+    small = [f"source={place}/photos", f"data={place}/data", "02.count=6", f"03.count={COUNT}", "03.device=cpu",
+             "vlm=attiqa-mini-clip", "backbone=resnet10t", "04.batch=4", "04.crop=32", "04.held_out=.2", "05.crop=32", "05.crops=4", "05.look=short:32"]
     return [word for given in (*small, *more) for word in ("-p", given)]
 
-def snapshot(folder): return {str(p): (p.stat().st_mtime_ns, p.is_dir() or p.read_bytes()) for p in [folder, *folder.rglob("*")]}
+def snapshot(folder): # path to time of change and content
+    return {str(p): (p.stat().st_mtime_ns, p.is_dir() or p.read_bytes()) for p in [folder, *folder.rglob("*")]}
 
 @contextlib.contextmanager
 def ordinary_user():
@@ -86,21 +91,24 @@ def wrong_key(place): mine(place, "03_pseudolabels", "variant: 2\n")
 def wrong_file(place): mine(place, "03_pseudolabel", "variants: 2\n")
 
 FAULTS = {
-    "missing weights": (nothing, ["vlm=hf-hub:nobody-7f3a/nothing"], "02_prompts, 03_pseudolabels: nobody-7f3a/nothing is neither in the cache ("),
+    "missing weights": (nothing, ["vlm=hf-hub:nobody-7f3a/nothing"],
+                        "02_prompts, 03_pseudolabels: nobody-7f3a/nothing is neither in the cache ("),
     "half a dataset": (half_a_dataset, [], "05_finetune_koniq10k: {place}/data/koniq10k: 4 of 8 images are missing: "),
     "too few photographs": (nothing, ["03.count=24"], "03_pseudolabels: {place}/photos has 12 images, count is 24"),
     "full disk": (nothing, ["03.views=1000000000000"], " GB are needed and "),
     "crop too large": (nothing, ["04.crop=100000"], "04_pretrain: a batch of 4 images of 100000 x 100000 pixels needs about "),
-    "batch without images": (nothing, ["04.batch=64"], "04_pretrain: a batch of 64 crops is more than the 9 to train on"),
+    "batch without images": (nothing, ["04.batch=64"], "04_pretrain: a batch of 64 crops is more than the 10 to train on"),
     "wrong preset key": (wrong_key, [], "03_pseudolabels: no parameter 'variant'; did you mean 'variants'?"),
     "unknown dataset": (nothing, ["05_finetune_ava.dataset=tid2014"], "05_finetune_ava: no dataset 'tid2014'; there are surrogate, "),
     "missing scores": (no_scores, [], "05_finetune_clive: {place}/data/clive: holds no Data/AllMOS_release.mat"),
-    "unreadable scores": (broken_scores, [], "05_finetune_flive: {place}/data/flive/database/labels_image.csv: no column 'mos', 'name'"),
+    "unreadable scores": (broken_scores, [],
+                          "05_finetune_flive: {place}/data/flive/database/labels_image.csv: no column 'mos', 'name'"),
     "damaged pictures": (damaged_pictures, [], "05_finetune_spaq: spaq: 8 of 8 images that were tried cannot be read"),
     "another job": (another_job, [], "03_pseudolabels: {place}/run holds another job (variants was 5, is 0)"),
     "no such device": (nothing, ["03.device=cuda:99"], "03_pseudolabels: device 'cuda:99' is not there ("),
     "no such folder": (nothing, ["source=nowhere"], "nowhere: no such folder of images"),
     "no such backbone": (nothing, ["backbone=resnet999"], "04_pretrain: no backbone 'resnet999' in timm"),
+    "unknown choice": (nothing, ["04.truth=people"], "04_pretrain: truth is 'people'; it is one of labels, recipes"),
     "wrong preset file": (wrong_file, [], "03_pseudolabel.yaml is of no stage; did you mean '03_pseudolabels'?"),
     "misspelt word": (nothing, ["sede=1"], "-p sede: no stage has that parameter; did you mean 'seed'?")}
 
@@ -131,7 +139,8 @@ def test_no_write_permission(place, capsys, nothing_measured):
     assert code == 2 and lines == [f"attiqa: {place}: may not be written; change its permissions, or choose another run directory"]
 
 def test_all_faults_at_once(place, capsys, nothing_measured):
-    together = [name for name in FAULTS if name not in ("no such folder", "no such backbone", "batch without images")] # they hide others
+    hide_others = ("no such folder", "no such backbone", "batch without images")
+    together = [name for name in FAULTS if name not in hide_others]
     for name in together: FAULTS[name][0](place)
     (place/"run").chmod(0o555)
     with ordinary_user(): code, lines = dry(place, capsys, *(word for name in together for word in FAULTS[name][1]))
@@ -139,6 +148,12 @@ def test_all_faults_at_once(place, capsys, nothing_measured):
     assert code == 2 and len(lines) == len(together) + 1 >= 10
     assert f"attiqa: {place}/run: may not be written; change its permissions, or choose another run directory" in lines
     for name in together: assert sum(FAULTS[name][2].format(place=place) in line for line in lines) == 1, name
+
+def test_a_stage_without_its_input(place, capsys, nothing_measured):
+    command = ["reproduce", f"{place}/run", "--preset", "paper", *words(place), "--from", "05_finetune_clive", "--until", "05_finetune_clive"]
+    assert main([*command, "--dry-run"]) == 2
+    said = f"attiqa: 05_finetune_clive: {place}/run/pretrained.safetensors is missing; begin with an earlier stage\n"
+    assert capsys.readouterr().err == said
 
 def test_no_such_preset_is_one_fault_of_several(place, capsys):
     assert main(["reproduce", f"{place}/run", "--preset", "papre", "-p", "03.device=cuda:99", "--dry-run"]) == 2
@@ -148,7 +163,8 @@ def test_no_such_preset_is_one_fault_of_several(place, capsys):
 def test_the_run_itself_refuses_a_wrong_key(place, capsys):
     wrong_key(place)
     assert main(["reproduce", f"{place}/run", "--preset", f"paper+{place}/mine"]) == 2
-    assert capsys.readouterr().err == "attiqa: 03_pseudolabels: no parameter 'variant'; did you mean 'variants'?\n" and not (place/"run").exists()
+    assert capsys.readouterr().err == "attiqa: 03_pseudolabels: no parameter 'variant'; did you mean 'variants'?\n"
+    assert not (place/"run").exists()
 
 def test_weights_in_the_cache(tmp_path, monkeypatch):
     "A tag is there where the cache has its file in either format; nothing is asked of the network."
@@ -163,7 +179,7 @@ def test_weights_in_the_cache(tmp_path, monkeypatch):
     assert "nobody-7f3a/other is neither in the cache" in preflight.missing_file("nobody-7f3a/other", preflight.WEIGHT_FILES)
 
 def test_what_was_stopped_is_resumed(place, capsys):
-    "After a run of two stages: they stand as up to date, the third as interrupted, and weights of done stages are not asked for."
+    "After a run of two stages, of which the second lost its end."
     run, small = place/"run", words(place, "02.rungs=2", "02.draws=2")
     reproduce(str(run), "paper", last="03", words=small[1::2])
     record = read_json(run/"stages"/"03_pseudolabels.json")
@@ -186,10 +202,12 @@ def settled(preset): # stage to parameters, as a run has them
 def test_presets_differ_in_the_model_alone(model):
     base, other = settled("paper"), settled(f"paper+{model}")
     differ = {(stage, name) for stage in base for name in base[stage] if base[stage][name] != other[stage][name]}
-    assert list(base) == list(other) and differ == ({("02_prompts", "vlm"), ("03_pseudolabels", "vlm")} if model != "rn50" else set())
+    assert list(base) == list(other)
+    assert differ == ({("02_prompts", "vlm"), ("03_pseudolabels", "vlm")} if model != "rn50" else set())
     assert {other[stage]["vlm"] for stage in ("02_prompts", "03_pseudolabels")} == {MODELS[model]}
     assert vlm.check_name(MODELS[model])[2] == ("openai" in MODELS[model]) # OpenAI's are of QuickGELU
-    assert [other[f"05_finetune_{name}"]["dataset"] for name in DATASETS] == [*DATASETS] and other["04_pretrain"]["backbone"] == "resnet50"
+    assert [other[f"05_finetune_{name}"]["dataset"] for name in DATASETS] == [*DATASETS]
+    assert other["04_pretrain"]["backbone"] == "resnet50"
 
 LARGE = pytest.mark.skipif(not os.environ.get("ATTIQA_LARGE"), reason="takes minutes and 4 GB; ATTIQA_LARGE=1 runs it")
 
@@ -200,12 +218,13 @@ def at_random(monkeypatch):
         architecture, _, quick = vlm.check_name(name)
         text = open_clip.get_model_config(architecture)["text_cfg"]
         def tokenize(sentences):
-            rows = [[1 + stable_seed(word) % (text["vocab_size"] - 1) for word in sentence.split()] for sentence in sentences]
+            number = lambda word: 1 + stable_seed(word) % (text["vocab_size"] - 1)
+            rows = [[number(word) for word in sentence.split()] for sentence in sentences]
             return torch.tensor([row + [0]*(text["context_length"] - len(row)) for row in rows])
         def load():
             torch.manual_seed(0)
-            model, _, preprocess = open_clip.create_model_and_transforms(architecture, pretrained=None, force_quick_gelu=quick)
-            return model, preprocess, tokenize
+            made = open_clip.create_model_and_transforms(architecture, pretrained=None, force_quick_gelu=quick)
+            return made[0], made[2], tokenize
         monkeypatch.setitem(vlm.LOADERS, name, load)
     monkeypatch.setattr(vlm, "TEXT_BATCH", 4)
     return enter
@@ -218,7 +237,8 @@ def few_words(tmp_path):
     write_json(tmp_path/"bank.json", bank | dict(pairs=pairs, templates=bank["templates"][:1]))
     return str(tmp_path/"bank.json")
 
-def label(preset, place, bank, count=4): # stages 02 and 03 as the preset has them, at few images; parameters of all stages, run, source
+def label(preset, place, bank, count=4): # parameters of all stages, run, source
+    "Stages 02 and 03 as the preset has them, at few images."
     given, source, run = settled(preset), f"{place}/photos", str(place/"run")
     search_prompts(**given["02_prompts"] | dict(run=run, source=source, count=count, rungs=2, draws=2, bank=bank))
     label_images(**given["03_pseudolabels"] | dict(run=run, source=source, count=count, device="cpu", workers=0))
@@ -230,7 +250,8 @@ def test_a_model_labels(model, place, at_random, few_words):
     at_random(MODELS[model])
     label(f"paper+{model}", place, few_words)
     rows, job = read_labels(place/"run"/"pseudolabels")
-    assert len(rows) == 4 and job["vlm"] == MODELS[model] and rows[list(ATTRIBUTES)].apply(lambda column: column.between(0, 1).all()).all()
+    scores = rows[list(ATTRIBUTES)].to_numpy()
+    assert len(rows) == 4 and job["vlm"] == MODELS[model] and ((0 <= scores) & (scores <= 1)).all()
 
 def test_the_student_learns_and_is_fine_tuned(place, few_words, monkeypatch):
     "Stages 04 and 05 of the presets: ResNet-50, then the five datasets."
@@ -241,4 +262,5 @@ def test_the_student_learns_and_is_fine_tuned(place, few_words, monkeypatch):
     for name in DATASETS:
         small = dict(splits=2, epochs=1, full_epochs=1, crop=32, crops=4, workers=0)
         path = finetune(**given[f"05_finetune_{name}"] | small | dict(run=run, source=source, data=f"{place}/data"))
-        assert path == place/"run"/"finetuned"/name/"model.safetensors" and load_model(path).card["scores"]["human"] is True
+        assert path == place/"run"/"finetuned"/name/"model.safetensors"
+        assert load_model(path).card["scores"]["human"] is True
