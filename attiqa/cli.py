@@ -30,7 +30,8 @@ __all__ = ['OWN', 'NUMBERS', 'CSV', 'JSON', 'TABLE', 'DASH', 'PHOTOGRAPHERS', 'B
            'spot', 'map_place', 'shared_spots', 'map_writer', 'report_command', 'watched', 'listing', 'check_command',
            'printable_lines', 'write_findings', 'check_report', 'page_view', 'write_cull_page', 'cull_command',
            'cull_line', 'rate_command', 'finetune_command', 'export_command', 'relabel_command', 'read_words',
-           'propose_command', 'rank_command', 'enhance_command', 'reproduce_command', 'verify_command', 'main']
+           'propose_command', 'rank_command', 'enhance_command', 'reproduce_command', 'dry_run', 'verify_command',
+           'main']
 
 # %% ../nbs/10a_cli.ipynb #df5279ca
 OWN = "is written by attiqa, see {}; --all takes it"
@@ -836,22 +837,26 @@ Examples:
   attiqa reproduce runs/mine --from 03 --until 04
   attiqa reproduce runs/again --like runs/embedded    the same parameters, then compare the figures
   attiqa reproduce runs/again --like reference        compare with the shipped reference
+  attiqa reproduce runs/paper --preset paper+vit-l-14 -p source=IMAGENET/train -p data=DATASETS --dry-run
 
-The exit code is 1 where a compared figure differs."""
+--dry-run measures for a minute and prints the stages with their hours, or lists every fault that would stop them: weights, images, scores, disk, memory, permissions. It writes nothing into the run directory.
+
+The exit code is 1 where a compared figure differs, and 2 where something is wrong."""
 
 @app.command("reproduce", rich_help_panel=RESEARCHERS,
              short_help="run the stages of the paper, resume them, compare runs", help=REPRODUCE)
 def reproduce_command(run:Annotated[str, typer.Argument(metavar="RUN", help="Run directory.")]="runs/embedded",
-                      preset:Annotated[str, typer.Option(help="A preset of nbs/presets, or a YAML file or folder.")]="",
+                      preset:Annotated[str, typer.Option(help="A preset of nbs/presets, or several joined by +, or a YAML file or folder.")]="",
                       first:Annotated[str, typer.Option("--from", metavar="STAGE", help="Begin with this stage: 03.")]="",
                       last:Annotated[str, typer.Option("--until", metavar="STAGE", help="End with this stage.")]="",
                       parameter:Annotated[list[str]|None, typer.Option("-p", metavar="NAME=VALUE", help="A parameter of every stage that has it, or of one: 03.variants=2.")]=None,
                       like:Annotated[str, typer.Option(metavar="RUN", help="Take the parameters of another run, and compare figures with it; 'reference' is the shipped one.")]="",
-                      dry:Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")]=False):
+                      dry:Annotated[bool, typer.Option("--dry-run", help="Check that all is there, and say what would be done and for how long.")]=False):
     from attiqa.reproduce import REFERENCE, differences, figures_of, reference_of, reproduce, write_report
     theirs = reference_of(REFERENCE if like == "reference" else like) if like else {}
-    done = reproduce(run, preset, first, last, parameter or [], {stage: entry["parameters"] for stage, entry in theirs.items()}, dry)
-    if dry: return
+    given = run, preset, first, last, parameter or [], {stage: entry["parameters"] for stage, entry in theirs.items()}
+    if dry: return dry_run(given)
+    done = reproduce(*given)
     if any(how != "up to date" for _, how in done): write_report(run)
     print(figures_of(run).to_string(index=False, justify="left"))
     say(f"report: {run}/report/index.html")
@@ -859,6 +864,13 @@ def reproduce_command(run:Annotated[str, typer.Argument(metavar="RUN", help="Run
     for line in (found := differences(reference_of(run), theirs)): print(line)
     say(f"{len(found)} figures differ from {like}" if found else f"every figure is that of {like}, within its tolerance")
     raise typer.Exit(int(bool(found)))
+
+def dry_run(given:tuple): # see `preflight`
+    "Print the plan; exit code 2 where there are faults, a line each."
+    from attiqa.core import smoke
+    from attiqa.preflight import preflight
+    for line in (found := preflight(*given, seconds=1 if smoke() else 60)): say(line)
+    raise typer.Exit(2*bool(found))
 
 @app.command("verify", rich_help_panel=RESEARCHERS,
              short_help="compare the files of a run with its manifest", help="Compare the files of a run with the hashes in its manifest. The exit code is 1 where one differs.")

@@ -15,8 +15,8 @@ import numpy as np
 # %% auto #0
 __all__ = ['ATTRIBUTES', 'SHIPPED', 'WEIGHTS', 'SCORERS', 'EMBEDDED', 'PACKAGES', 'AttiqaError', 'stable_seed', 'generator',
            'seed_all', 'make_like', 'atomic', 'write_json', 'read_json', 'write_parquet', 'read_table', 'one_name',
-           'file_hash', 'project_root', 'run_path', 'scorer_file', 'smoke', 'cpu_quota', 'cores', 'stage_settings',
-           'versions', 'git_commit', 'record', 'require']
+           'file_hash', 'project_root', 'run_path', 'scorer_file', 'smoke', 'cpu_quota', 'cores', 'fits',
+           'stage_settings', 'versions', 'git_commit', 'record', 'require']
 
 # %% ../nbs/00_core.ipynb #40a1c5d5
 ATTRIBUTES = ("sharpness", "contrast", "brightness", "colorfulness", "noisiness") # in this order everywhere; 1 is best
@@ -174,7 +174,10 @@ def cores()->int: # at least 1
     return max(1, min(listed, math.ceil(min(cpu_quota(), listed))))
 
 # %% ../nbs/00_core.ipynb #ad647f7f
-def _fits(value, default): # None as a default takes anything; an int is a float, True is not an int
+def fits(value, # of a parameter, as somebody gave it
+         default # None takes anything
+        )->bool: # an int is a float, True is not an int
+    "Has a value its default's type?"
     return default is None or type(value) is type(default) or (type(default) is float and type(value) is int)
 
 # %% ../nbs/00_core.ipynb #56a21763
@@ -191,7 +194,7 @@ def stage_settings(names:dict, # `globals()` of the notebook, after its paramete
         raise AttiqaError(f"no parameter {name!r} in {stage.__name__}; "
                           + (f"did you mean {close[0]!r}?" if close else f"it has {', '.join(known)}"))
     for name, value in given.items():
-        if not _fits(value, known[name]):
+        if not fits(value, known[name]):
             raise AttiqaError(f"parameter {name!r} wants {type(known[name]).__name__}, got {value!r}")
     chosen = {name: given.get(name, default) for name, default in known.items()}
     return chosen | {name: value for name, value in small.items() if smoke() and chosen[name] == known[name]}

@@ -20,6 +20,7 @@ from .distort import luma
 from .hub import HUB, model_file
 from .images import PHOTOGRAPHS, open_image, open_source, package_photograph, to_tensor
 from .model import AttributeNet, create_backbone, feature_maps, fill_backbone, load_model, moments, read_tensors
+from .readers import release_folder
 from .vlm import CLIP_IQA, GOOD_BAD, MINI_CLIP, cache_folder, load_vlm, pair_scores, read_shelf, write_shelf
 
 # %% auto #0
@@ -52,7 +53,7 @@ def _surrogate_pixels(images, table, size, seed, i): return surrogate_image(imag
 def _hash_pixels(pixels, i): return pixel_hash(to_bytes(pixels(i)))
 
 def scored_images(dataset:str, # a name in READERS, or several: 'biq2021+clive'
-                  data:str)->ScoredImages: # data: folder of the release, or of each: 'FOLDER;FOLDER'
+                  data:str)->ScoredImages: # data: folder of the release, or of each: 'FOLDER;FOLDER'; or a folder with a folder for each, named as it is here
     "A dataset of human scores, at native resolution; several as `joined` ones."
     names, folders = dataset.split("+"), data.split(";")
     if len(names) != len(folders): raise AttiqaError(f"{len(names)} datasets and {len(folders)} folders; give a folder for each, with ; between them")
@@ -62,7 +63,7 @@ def scored_images(dataset:str, # a name in READERS, or several: 'biq2021+clive'
 def _release(dataset, data):
     if dataset not in READERS: raise AttiqaError(f"no dataset {dataset!r}; there are surrogate, {', '.join(READERS)}")
     if not data or not Path(data).is_dir(): raise AttiqaError(f"{data or 'no folder'}: give the folder of {dataset} with -p data FOLDER")
-    return READERS[dataset](data)
+    return READERS[dataset](release_folder(dataset, data))
 
 def joined(tables:list[pd.DataFrame] # tidy
           )->pd.DataFrame: # tidy; MOS in [0, 1], column `dataset`

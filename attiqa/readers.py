@@ -19,7 +19,7 @@ from .metrics import srcc
 # %% auto #0
 __all__ = ['COLUMNS', 'RELEASES', 'SETS', 'BIQ2021_TABLES', 'CSIQ_KINDS', 'COPIES', 'PARSERS', 'read_biq2021', 'READERS',
            'ReleaseError', 'tidy', 'inside', 'locate', 'content_groups', 'read_columns', 'numbers', 'Release',
-           'release_root', 'finish', 'read_release', 'read_clive', 'check_release']
+           'release_root', 'release_folder', 'finish', 'read_release', 'listed_release', 'read_clive', 'check_release']
 
 # %% ../nbs/01a_readers.ipynb #18b1fb26
 COLUMNS = ("image", "mos", "std", "reference", "split", *ATTRIBUTES)
@@ -335,6 +335,13 @@ def release_root(folder:str|Path, release:Release)->Path:
         if any(place.glob(release.marker)): return place
     raise AttiqaError(f"{folder}: holds no {release.marker}; give the folder of {release.name}, from {release.home}")
 
+def release_folder(key:str, # in RELEASES
+                   data:str|Path # of a release, or of several, each in a folder with its key
+                  )->Path:
+    "The folder DATA/KEY where there is one, else DATA itself."
+    data = Path(data).expanduser()
+    return data/key if (data/key).is_dir() else data
+
 def _checked(release, root, raw, part): # names and counts, before any image is looked for
     if raw.name.duplicated().any():
         twice = sorted(raw.name[raw.name.duplicated()])
@@ -362,14 +369,17 @@ def _copies(release, root, raw, part): # groups of names with equal bytes
     return groups
 
 # %% ../nbs/01a_readers.ipynb #3803af73
+def _tidied(release, root, raw, part): # the table of the images that are there, their raw rows, names of those that are missing
+    _checked(release, root, raw, part)
+    raw, missing, reencoded = _existing(release, root, raw, part)
+    given = {c: numbers(raw[c]) if c in ("mos", "std", *ATTRIBUTES) else raw[c].to_numpy(object) for c in COLUMNS if c in raw}
+    return tidy(release.name, float(release.low), float(release.high), release.citation, reencoded, **given), raw, missing
+
 def finish(release:Release, root:Path, raw:pd.DataFrame, # name, mos and what else the release gives
            part:bool=False # part of the release will do: rows without an image are left out
           )->pd.DataFrame: # see COLUMNS
     "The checked table of a release; ReleaseError names what is wrong with the copy."
-    _checked(release, root, raw, part)
-    raw, missing, reencoded = _existing(release, root, raw, part)
-    given = {c: numbers(raw[c]) if c in ("mos", "std", *ATTRIBUTES) else raw[c].to_numpy(object) for c in COLUMNS if c in raw}
-    table = tidy(release.name, float(release.low), float(release.high), release.citation, reencoded, **given)
+    table, raw, missing = _tidied(release, root, raw, part)
     table["split"] = table.split.where(table.split.notna(), np.nan)
     table.attrs |= {"missing": missing, "duplicates": _copies(release, root, raw, part), "scores": release.scores,
                     "attributes": "measured" if release.name == "KonIQ-10k" else "rated by people"}
@@ -387,6 +397,12 @@ def read_release(key:str, # in RELEASES
 
 PARSERS = dict(clive=_clive, koniq10k=_koniq10k, spaq=_spaq, flive=_flive, ava=_ava, bid=_bid, cid2013=_cid2013, biq2021=_biq2021,
                uhdiqa=_uhdiqa, kadid10k=_kadid10k, tid2013=_tid2013, csiq=_csiq, live=_live, agiqa3k=_agiqa3k) # folder to raw table
+
+def listed_release(key:str, folder:str|Path)->list[str]: # paths of its images
+    "A release by its tables and the names of its files; no image is opened, so copies are not noticed. ReleaseError as `read_release`."
+    release = RELEASES[key]
+    root = release_root(folder, release)
+    return list(_tidied(release, root, PARSERS[key](root), False)[0].image)
 
 def read_clive(folder:str|Path, # holds Data/ and Images/, or ChallengeDB_release/ with them
                training:bool=False, # the raters' seven training images as well, split 'training'

@@ -6,19 +6,22 @@
 from __future__ import annotations
 import ast, html, json, os, platform, re, shutil, subprocess, sys, time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from difflib import get_close_matches
+from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
 import nbformat, pandas as pd, yaml
-from .core import EMBEDDED, SHIPPED, AttiqaError, file_hash, git_commit, project_root, read_json, run_path, smoke, versions, write_json
+from .core import EMBEDDED, SHIPPED, AttiqaError, file_hash, fits, git_commit, project_root, read_json, run_path, smoke, versions, write_json
 
 # %% auto #0
 __all__ = ['STAGES', 'REFERENCE', 'TOLERANCE', 'ENTRIES', 'SPEED', 'PAGE', 'Stage', 'files', 'modules_of', 'cells', 'code_hash',
-           'defaults', 'parse', 'preset_values', 'settle', 'fingerprint', 'manifest_path', 'state', 'supersede',
-           'hardware', 'run_notebook', 'finished', 'what_failed', 'reproduce', 'between', 'finish', 'verify', 'flat',
-           'reference_of', 'differences', 'html_table', 'write_pages', 'figures_of', 'write_report']
+           'defaults', 'parse', 'preset_files', 'read_preset', 'preset_values', 'with_variants', 'variant', 'misfits',
+           'take_word', 'misnamed', 'gather', 'settle', 'fingerprint', 'manifest_path', 'state', 'supersede',
+           'hardware', 'run_notebook', 'finished', 'what_failed', 'reproduce', 'between', 'finish', 'verify',
+           'of_stage', 'entry_of', 'flat', 'reference_of', 'differences', 'html_table', 'write_pages', 'figures_of',
+           'write_report']
 
 # %% ../nbs/13_reproduce.ipynb #6341e5d3
 @dataclass(frozen=True)
@@ -28,6 +31,10 @@ class Stage:
     reads: tuple = ()
     writes: tuple = ()
     logs: tuple = () # written too, different every time
+    notebook: str = "" # where a preset runs one notebook several times; else it has the stage's name
+
+    @property
+    def file(self)->str: return f"{self.notebook or self.name}.ipynb"
 
 STAGES = (Stage("02_prompts", (), ("prompts.json", "prompt_*.parquet")),
           Stage("03_pseudolabels", ("prompts.json",), ("pseudolabels/*", "embeddings/*", "rejects.parquet", "rejects/*")),
@@ -41,6 +48,7 @@ def files(run:Path, patterns:tuple)->dict[str, str]: # name in the run directory
     return {str(p.relative_to(run)): file_hash(p) for p in sorted(found)}
 
 # %% ../nbs/13_reproduce.ipynb #4909199a
+@lru_cache(512)
 def _imported(source, known): # modules of the package that a source imports
     found = set()
     for node in ast.walk(ast.parse(source)):
@@ -54,8 +62,8 @@ def _imported(source, known): # modules of the package that a source imports
 def modules_of(source:str, # Python
                package:Path=SHIPPED)->list[str]: # sorted
     "Modules of the package that a source needs."
-    known, needed = {p.stem for p in package.glob("*.py")}, set()
-    waiting = _imported(source, known)
+    known, needed = frozenset(p.stem for p in package.glob("*.py")), set()
+    waiting = {*_imported(source, known)}
     while waiting:
         needed.add(name := waiting.pop())
         waiting |= _imported((package/f"{name}.py").read_text(encoding="utf-8"), known) - needed
@@ -87,33 +95,103 @@ def parse(word:str # 'name=value' or 'stage.name=value'
     if isinstance(value, str) and re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", value): value = float(value) # 1e-3, which YAML takes for a word
     return found[1] or "", found[2], value
 
-def preset_values(preset:str, # '', the name of one in nbs/presets, or a path
-                  names:list[str])->dict[str, dict]: # stage to parameters
-    "What a preset sets; AttiqaError where there is none."
-    if not preset: return {}
-    home = project_root()/"nbs"/"presets"
-    place = next((p for p in (Path(preset), home/preset, home/f"{preset}.yaml") if p.exists()), None)
-    if place is None: raise AttiqaError(f"no preset {preset!r}; there are {', '.join(sorted({p.stem for p in home.iterdir()}))}")
-    found = {"04_pretrain": place} if place.is_file() else {p.stem: p for p in place.glob("*.yaml")}
-    return {name: yaml.safe_load(found[name].read_text(encoding="utf-8")) or {} for name in names if name in found}
+def preset_files(preset:str # '', names in nbs/presets joined by +, or a path
+                )->dict[str, list[Path]]: # stage to YAML files, the last wins
+    "The files of a preset; AttiqaError where there is none."
+    home, found = project_root()/"nbs"/"presets", {}
+    for name in filter(None, preset.split("+")):
+        own = [p for p in (home/name, home/f"{name}.yaml") if p.exists()]
+        places = own or [p for p in (Path(name),) if p.exists()]
+        known = ", ".join(sorted({p.stem for p in home.iterdir()}))
+        if not places: raise AttiqaError(f"no preset {name!r}; there are {known}")
+        for place in places:
+            if place.is_file(): found.setdefault("04_pretrain", []).append(place)
+            for file in sorted(place.glob("*.yaml")): found.setdefault(file.stem, []).append(file)
+    return found
+
+def read_preset(file:Path)->dict: # parameter to value
+    "Parameters of one file; AttiqaError where it holds something else."
+    try: values = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise AttiqaError(f"{file}: no YAML that can be read ({' '.join(str(error).split())[:100]})") from None
+    if not isinstance(values, dict): raise AttiqaError(f"{file}: write NAME: VALUE, one parameter per line")
+    return values
+
+def preset_values(preset:str, stage:Stage)->dict: # parameter to value
+    "What a preset sets of a stage."
+    found = preset_files(preset)
+    names = dict.fromkeys((stage.file.removesuffix(".ipynb"), stage.name))
+    return {k: v for name in names for file in found.get(name, []) for k, v in read_preset(file).items()}
+
+def with_variants(stages:tuple, preset:str)->tuple[Stage, ...]:
+    "The stages, one of them several times where a preset has files for that."
+    found = preset_files(preset)
+    variants = lambda stage: [variant(stage, name) for name in sorted(found) if name.startswith(f"{stage.name}_")]
+    return tuple(one for stage in stages for one in variants(stage) or [stage])
+
+def variant(stage:Stage, name:str # STAGE_FOLDER
+           )->Stage: # FOLDER is where it writes
+    "A stage that runs once more, for a file of a preset."
+    folder = name.removeprefix(f"{stage.name}_")
+    writes = tuple(pattern.replace("/**", f"/{folder}/**") for pattern in stage.writes)
+    return replace(stage, name=name, notebook=stage.name, writes=writes)
 
 # %% ../nbs/13_reproduce.ipynb #67529a9b
-def settle(stages:tuple, notebooks:Path, preset:str, words:list[str], more:dict)->dict[str, dict]: # more: stage to parameters, behind the preset
-    "Parameters of every stage, but for the run directory; AttiqaError for a word that no stage knows."
-    known = {s.name: defaults(notebooks/f"{s.name}.ipynb") for s in stages}
-    given = {s.name: {**preset_values(preset, [s.name]).get(s.name, {}), **more.get(s.name, {})} for s in stages}
-    for prefix, name, value in map(parse, words):
-        fit = [stage for stage in known if stage.startswith(prefix) and name in known[stage]]
-        if not fit:
-            close = get_close_matches(name, {n for values in known.values() for n in values}, 1)
-            raise AttiqaError(f"-p {name}: no stage {prefix + ' ' if prefix else ''}has that parameter" + (f"; did you mean {close[0]!r}?" if close else ""))
-        for stage in fit: given[stage][name] = value
-    return {stage: {k: v for k, v in {**known[stage], **given[stage]}.items() if k != "run"} for stage in known}
+def misfits(stage:str, given:dict, # parameter to value
+            known:dict # parameter to default
+           )->Iterator[str]: # a line each
+    "What a stage would not take."
+    for name, value in given.items():
+        close = get_close_matches(name, known, 1)
+        advice = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(known)}"
+        if name not in known: yield f"{stage}: no parameter {name!r}; {advice}"
+        elif not fits(value, known[name]): yield f"{stage}: {name} wants {type(known[name]).__name__}, got {value!r}"
+
+def take_word(word:str, known:dict, given:dict): # both: stage to parameters; given is changed
+    "Enter a word of the command line; AttiqaError where no stage knows it."
+    prefix, name, value = parse(word)
+    fit = [stage for stage in known if stage.startswith(prefix) and name in known[stage]]
+    if not fit:
+        close = get_close_matches(name, {n for values in known.values() for n in values}, 1)
+        raise AttiqaError(f"-p {name}: no stage {prefix + ' ' if prefix else ''}has that parameter" + (f"; did you mean {close[0]!r}?" if close else ""))
+    for stage in fit: given[stage][name] = value
+
+def misnamed(preset:str, stages:tuple)->Iterator[str]: # a line each
+    "Files of a preset whose names are nearly a stage's."
+    known = {name for stage in stages for name in (stage.name, stage.file.removesuffix(".ipynb"))}
+    for name in preset_files(preset):
+        close = get_close_matches(name, known, 1, .8)
+        if name not in known and close: yield f"preset {preset}: {name}.yaml is of no stage; did you mean {close[0]!r}?"
+
+def gather(stages:tuple, notebooks:Path, preset:str, words:list[str], # as `reproduce` takes them
+           more:dict # stage to parameters, behind the preset
+          )->tuple[dict[str, dict], list[str]]: # parameters of every stage but `run`; what is wrong, a line each
+    "Parameters from the notebooks, the preset, another run and the command line; a wrong one is at its default."
+    known, given, wrong = {s.name: defaults(notebooks/s.file) for s in stages}, {}, [*misnamed(preset, stages)]
+    for stage in stages:
+        given[stage.name] = {}
+        try: given[stage.name].update(preset_values(preset, stage))
+        except AttiqaError as error: wrong.append(str(error))
+        given[stage.name].update(more.get(stage.name, {}))
+    for word in words:
+        try: take_word(word, known, given)
+        except AttiqaError as error: wrong.append(str(error))
+    wrong += [line for stage in known for line in misfits(stage, given[stage], known[stage])]
+    fit = lambda values, name, default: values[name] if name in values and fits(values[name], default) else default
+    chosen = {stage: {name: fit(given[stage], name, default) for name, default in known[stage].items() if name != "run"}
+              for stage in known}
+    return chosen, list(dict.fromkeys(wrong))
+
+def settle(*gathered)->dict[str, dict]: # as `gather` takes it
+    "Parameters of every stage; AttiqaError with the first that is wrong."
+    parameters, wrong = gather(*gathered)
+    if wrong: raise AttiqaError(wrong[0])
+    return parameters
 
 # %% ../nbs/13_reproduce.ipynb #167e4dc2
 def fingerprint(stage:Stage, run:Path, parameters:dict, notebooks:Path)->dict:
     "What decides the result of a stage."
-    return dict(parameters=parameters, code=code_hash(notebooks/f"{stage.name}.ipynb"), inputs=files(run, stage.reads), smoke=smoke())
+    return dict(parameters=parameters, code=code_hash(notebooks/stage.file), inputs=files(run, stage.reads), smoke=smoke())
 
 def manifest_path(run:Path, stage:Stage)->Path: return run/"stages"/f"{stage.name}.json"
 
@@ -176,7 +254,7 @@ def what_failed(executed:Path, log:Path)->str: # one line
 
 # %% ../nbs/13_reproduce.ipynb #6fb0fffe
 def reproduce(run:str=EMBEDDED, # run directory
-              preset:str="", # see `preset_values`
+              preset:str="", # see `preset_files`
               first:str="", last:str="", # stages to begin and end with, by the beginning of their names
               words:list[str]=(), # parameters, see `parse`
               more:dict|None=None, # stage to parameters
@@ -186,6 +264,7 @@ def reproduce(run:str=EMBEDDED, # run directory
     "Run the stages that are not up to date, in order."
     run, notebooks, done = run_path(run), Path(notebooks or project_root()/"nbs"), []
     if not notebooks.is_dir(): raise AttiqaError(f"{notebooks}: no such folder; run in a checkout, where the notebooks are")
+    stages = with_variants(stages, preset)
     parameters, chosen = settle(stages, notebooks, preset, list(words), more or {}), between(stages, first, last)
     for number, stage in enumerate(chosen, 1):
         now = fingerprint(stage, run, parameters[stage.name], notebooks)
@@ -201,9 +280,9 @@ def reproduce(run:str=EMBEDDED, # run directory
 def between(stages:tuple, first:str, last:str)->list[Stage]:
     "Stages from one to another; AttiqaError for a name that begins no stage's."
     ends = []
-    for word in (first or stages[0].name, last or stages[-1].name):
+    for word, side in ((first or stages[0].name, 0), (last or stages[-1].name, -1)):
         if not (fit := [i for i, s in enumerate(stages) if s.name.startswith(word)]): raise AttiqaError(f"no stage {word!r}; there are {', '.join(s.name for s in stages)}")
-        ends.append(fit[0])
+        ends.append(fit[side])
     return list(stages[ends[0]:ends[1] + 1])
 
 # %% ../nbs/13_reproduce.ipynb #cd3f5694
@@ -211,7 +290,7 @@ def finish(stage:Stage, run:Path, now:dict, notebooks:Path, say:Callable):
     "Run one stage and enter it in the manifest."
     path = manifest_path(run, stage)
     write_json(path, now | dict(commit=git_commit(), begun=datetime.now(timezone.utc).isoformat(timespec="seconds")))
-    seconds, memory = run_notebook(notebooks/f"{stage.name}.ipynb", run/"notebooks"/f"{stage.name}.ipynb", now["parameters"] | dict(run=str(run)), run/"logs"/f"{stage.name}.txt")
+    seconds, memory = run_notebook(notebooks/stage.file, run/"notebooks"/f"{stage.name}.ipynb", now["parameters"] | dict(run=str(run)), run/"logs"/f"{stage.name}.txt")
     write_json(path, read_json(path) | dict(outputs=files(run, stage.writes), seconds=round(seconds, 1), peak_memory_MB=round(memory), versions=versions(), hardware=hardware()))
     say(f"      took {seconds:.0f} s, largest process {memory:.0f} MB")
 
@@ -236,6 +315,16 @@ TOLERANCE = {"02_prompts": .01, "03_pseudolabels": .01, "04_pretrain": .05, "05_
 ENTRIES = {"02_prompts": "prompts", "03_pseudolabels": "pseudolabels", "04_pretrain": "pretrain", "05_finetune": "finetune"} # stage to its entry in run.json
 SPEED = re.compile("second|speed|memory")
 
+def of_stage(table:dict, # stage to value
+             stage:str, otherwise=None): # otherwise: where there is none
+    "The value of a stage, or of the stage that it is a variant of."
+    return next((table[name] for name in table if stage == name or stage.startswith(f"{name}_")), otherwise)
+
+def entry_of(stage:str)->str: # how its entry in run.json begins
+    "05_finetune_clive records itself as 'finetune clive'."
+    entry, name = next(((ENTRIES[name], name) for name in ENTRIES if stage.startswith(name)), (stage, stage))
+    return entry + stage.removeprefix(name).replace("_", " ")
+
 def flat(value:dict|list|float|str|None, *names:str)->Iterator[tuple[str, object]]: # name, with the outer names before it, and value
     "Every figure of nested results."
     if isinstance(value, dict):
@@ -251,7 +340,8 @@ def reference_of(run:str|Path # a run directory, or a reference file
     if path.is_file(): return read_json(path)
     recorded = read_json(path/"run.json")
     found = {p.stem: read_json(p)["parameters"] for p in sorted((path/"stages").glob("*.json"))}
-    return {stage: dict(parameters=given, results=next((v["results"] for k, v in recorded.items() if k.startswith(ENTRIES.get(stage, stage))), {})) for stage, given in found.items()}
+    results = lambda stage: next((v["results"] for k, v in recorded.items() if k.startswith(entry_of(stage))), {})
+    return {stage: dict(parameters=given, results=results(stage)) for stage, given in found.items()}
 
 # %% ../nbs/13_reproduce.ipynb #1ac3eff7
 def differences(mine:dict, theirs:dict, # from `reference_of`
@@ -259,10 +349,11 @@ def differences(mine:dict, theirs:dict, # from `reference_of`
     "Figures that are not the same within the stage's tolerance."
     found = []
     for stage in theirs:
+        near = of_stage(tolerance, stage, 0)
         here, there = (dict(flat(run.get(stage, {}).get("results", {}))) for run in (mine, theirs))
         for name in sorted(here.keys() | there.keys()):
             a, b = here.get(name), there.get(name)
-            if not _near(a, b, tolerance.get(stage, 0)): found.append(f"{stage}: {name} is {a}, was {b} (tolerance {tolerance.get(stage, 0)})")
+            if not _near(a, b, near): found.append(f"{stage}: {name} is {a}, was {b} (tolerance {near})")
     return found
 
 def _near(a, b, tolerance):

@@ -20,7 +20,8 @@ from .images import crop_center, to_image, to_tensor
 
 # %% auto #0
 __all__ = ['MINI_CLIP', 'TEXT_BATCH', 'QUICK', 'NATIVE', 'LOADERS', 'CLIP_IQA', 'GOOD_BAD', 'cache_folder', 'read_shelf',
-           'write_shelf', 'VLM', 'NativeCrop', 'check_activation', 'as_clip_iqa', 'load_vlm', 'pair_scores']
+           'write_shelf', 'VLM', 'NativeCrop', 'check_activation', 'as_clip_iqa', 'check_name', 'load_vlm',
+           'pair_scores']
 
 # %% ../nbs/00c_vlm.ipynb #d7a966a1
 MINI_CLIP = "attiqa-mini-clip" # the vision-language model that the package ships
@@ -172,13 +173,19 @@ def _from_hub(name):
     return model, _native_or(preprocess, config), open_clip.get_tokenizer(name)
 
 # %% ../nbs/00c_vlm.ipynb #c0c0d71e
-def _from_name(name):
+def check_name(name:str # 'ARCHITECTURE/WEIGHTS'
+              )->tuple[str, str, bool]: # architecture, weights, QuickGELU is wanted
+    "A name in parts; AttiqaError where open_clip has no such architecture or weights."
     architecture, _, weights = name.partition("/")
     if architecture not in open_clip.list_models():
         raise AttiqaError(f"no vision-language model {name!r}: give {MINI_CLIP!r}, a folder, 'hf-hub:OWNER/MODEL', or ARCHITECTURE/WEIGHTS with an architecture of open_clip")
     quick = check_activation(architecture, weights)
     if not open_clip.get_pretrained_cfg(architecture, weights) and not os.path.isfile(weights):
         raise AttiqaError(f"{name!r}: {weights or 'no weights'} is neither a file nor one of {architecture}'s tags ({', '.join(open_clip.list_pretrained_tags_by_model(architecture))})")
+    return architecture, weights, quick
+
+def _from_name(name):
+    architecture, weights, quick = check_name(name)
     model, preprocess = open_clip.create_model_from_pretrained(architecture, pretrained=weights, force_quick_gelu=quick)
     return model, preprocess, open_clip.get_tokenizer(architecture)
 

@@ -4,7 +4,7 @@ import nbformat, pytest
 from conftest import NOTEBOOKS, ROOT
 
 ORDER = ("core", "engine", "hub", "sources", "images", "distort", "vlm", "model", "losses", "metrics", "readers", "splits", "datasets", "download", "bank",
-         "proxies", "prompts", "labelling", "pseudolabels", "crops", "features", "training", "pretrain", "finetune", "order", "probe", "benchmark", "figures", "mini", "maps", "network", "score", "scale", "findings", "cull", "generators", "enhance", "journal", "metric", "export", "plugin", "report", "taste", "speed", "reproduce", "cli") # a module imports only those before it
+         "proxies", "prompts", "labelling", "pseudolabels", "crops", "features", "training", "pretrain", "finetune", "order", "probe", "benchmark", "figures", "mini", "maps", "network", "score", "scale", "findings", "cull", "generators", "enhance", "journal", "metric", "export", "plugin", "report", "taste", "speed", "reproduce", "preflight", "cli") # a module imports only those before it
 STAGES = ("02_prompts", "03_pseudolabels", "04_pretrain", "05_finetune", "05a_probe", "05b_order", "08_generators", "09_enhance", "06_benchmark", "07_figures", "10m_taste", "11_mini", "12_speed")
 MODULES = sorted(p for p in (ROOT/"attiqa").glob("*.py") if p.name not in ("__init__.py", "_modidx.py"))
 SOURCES = {path.stem: nbformat.read(path, as_version=4) for path in NOTEBOOKS}
