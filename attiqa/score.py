@@ -76,7 +76,8 @@ def is_tensor(item # anything
 
 def check_dense(x:torch.Tensor): # AttiqaError where it is sparse, nested, or has no values
     "Refuse a tensor whose values are not in memory, one for each pixel."
-    if x.is_nested or x.is_meta or str(x.layout) != "torch.strided":
+    import torch
+    if x.is_nested or x.is_meta or x.layout != torch.strided:
         raise AttiqaError("tensor is sparse, nested or on the device 'meta'; a picture is a dense tensor with values")
 
 def _check_area(width, height):
