@@ -158,7 +158,7 @@ def _limit(folder): # CPUs that a control group may use; infinite where it has n
 def cpu_quota(root:str|Path="/" # of the file system that holds proc and sys
              )->float: # infinite where there is no limit
     "CPUs' worth of time that this process's control group may use."
-    try: lines = (Path(root)/"proc/self/cgroup").read_text().splitlines()
+    try: lines = (Path(root)/"proc/self/cgroup").read_text(errors="surrogateescape").splitlines()
     except OSError: return math.inf
     found, mount = [], Path(root)/"sys/fs/cgroup"
     for controllers, group in (line.split(":", 2)[1:] for line in lines if line.count(":") > 1):

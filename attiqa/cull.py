@@ -386,4 +386,5 @@ def carry_out(folder:str|Path, choices:list[Choice], xmp:bool=False,
             if place.exists() and place.name.startswith(path.name): actions.move(place, Path(move_to)/target.with_name(place.name))
         except UnicodeDecodeError: problems.append(f"{place}: is not UTF-8 text; it is left as it is")
         except AttiqaError as error: problems.append(str(error))
+        except OSError as error: problems.append(f"{path}: {error.strerror or error}")
     return problems

@@ -184,3 +184,11 @@ def test_names_that_are_no_text_are_culled_and_that_is_undone(tmp_path, capsys):
     assert (tmp_path/"rest"/name).exists() and (tmp_path/"rest"/f"{name}.xmp").exists() and not (tmp_path/name).exists()
     assert main(["cull", str(tmp_path), "--undo"]) == 0
     assert {path: data for path, data in files(tmp_path).items() if path.parent == Path()} == before
+
+def test_a_photograph_that_can_have_no_sidecar_stops_no_other(tmp_path, capsys):
+    "Its name with .xmp behind it is longer than file systems take."
+    long = "n"*248 + ".png"
+    for i, name in enumerate((long, "z.png")): package_photograph(SOURCES[i]).resize((160, 120)).save(tmp_path/name)
+    assert main(["cull", str(tmp_path), "--xmp"]) == 1
+    assert "nnn" in capsys.readouterr().err and (tmp_path/"z.png.xmp").exists()
+    assert main(["cull", str(tmp_path), "--undo"]) == 0 and sorted(os.listdir(tmp_path)) == [long, "z.png"]
