@@ -72,13 +72,11 @@ def source_of(word:str, # of the command line
               keep:Collection[str]=() # columns that the images carry, see `keeping`
              ): # the images' Named iterator; None for what `expand` is for
     "A source of the stages, opened; AttiqaError where it is none that can be read."
-    from attiqa.sources import Folder, Named, keeping, named_pictures
+    from attiqa.sources import Folder, Named, keeping, listed_names, named_pictures
     place = os.path.expanduser(word)
     if place.endswith(".txt") and os.path.isfile(place):
         base, lines = Folder(Path(place).absolute().parent), Path(place)
-        def listed():
-            with open(lines, encoding="utf-8") as file: yield from (Named(key, base.file(key)) for line in file if (key := line.strip()))
-        return listed
+        return lambda: (Named(key, base.file(key)) for key in listed_names(lines))
     if (store := opened_store(word)) is None: return None
     if keep: store, _ = keeping(store, keep)
     return lambda: named_pictures(store)
@@ -177,13 +175,16 @@ def write_records(scores:Iterable, # of Score
 DASH = "'-' is standard output"
 
 def check_target(option:str, # its name, for the message
-                 target:str|None # file, '-' for standard output, None for neither
+                 target:str|None, # file, '-' for standard output, None for neither
+                 inputs:Iterable[str]=() # what the command reads
                 ): # AttiqaError where it cannot be written
     "Refuse a file that could not be written, or should not."
     if target in (None, "-"): return
     from attiqa.images import EXTENSIONS
-    path = Path(target).resolve()
-    wrong = ("is a folder; give a file" if path.is_dir() else
+    path = Path(os.path.realpath(target))
+    read = {one_name(os.path.realpath(place)) for place in inputs if os.path.isfile(place)}
+    wrong = ("is read by this command, and would be lost; give another file" if one_name(path) in read else
+             "is a folder; give a file" if path.is_dir() else
              "is a picture by its name; give the file to write behind the option" if path.suffix.lower() in EXTENSIONS else
              f"is not a regular file; {DASH}" if path.exists() and not path.is_file() else
              f"no such folder {printable(str(path.parent))!r}" if not path.parent.is_dir() else
@@ -191,9 +192,10 @@ def check_target(option:str, # its name, for the message
     if wrong: raise AttiqaError(f"{option} {printable(target)}: {wrong}")
 
 # %% ../nbs/10a_cli.ipynb #e23454d8
-def check_targets(**targets:str|None): # name of the format to its target
+def check_targets(inputs:Iterable[str]=(), # what the command reads
+                  **targets:str|None): # name of the format to its target
     "Refuse targets that cannot be written, and two in one place."
-    for name, target in targets.items(): check_target(f"--{name}", target)
+    for name, target in targets.items(): check_target(f"--{name}", target, inputs)
     taken = {}
     for name, target in targets.items():
         if not target: continue
@@ -209,7 +211,7 @@ def opened(target:str # file, or '-' for standard output
     if target == "-":
         yield lambda text: (sys.stdout.write(encode(text).decode()), sys.stdout.flush())
     else:
-        with atomic(Path(target).resolve()) as part, open(part, "wb") as file: yield lambda text: file.write(encode(text))
+        with atomic(os.path.realpath(target)) as part, open(part, "wb") as file: yield lambda text: file.write(encode(text))
 
 # %% ../nbs/10a_cli.ipynb #48a4cd55
 def write_parquet_table(scores:Iterable, # of Score
@@ -221,7 +223,7 @@ def write_parquet_table(scores:Iterable, # of Score
     schema = pa.schema([("path", pa.string()), *((name, pa.float64()) for name in NUMBERS), ("findings", pa.string()), ("error", pa.string()), *((name, pa.type_for_alias(kind)) for name, kind in (kinds or {}).items())])
     texts = [field.name for field in schema if field.type == pa.string()]
     clean = lambda record: record | {name: None if record.get(name) is None else str(record[name]).encode("utf-8", "backslashreplace").decode() for name in texts}
-    with atomic(Path(target).resolve()) as part, pq.ParquetWriter(part, schema) as writer:
+    with atomic(os.path.realpath(target)) as part, pq.ParquetWriter(part, schema) as writer:
         records = map(clean, map(values, scores))
         while group := list(islice(records, rows)): writer.write_table(pa.Table.from_pylist(group, schema))
 
@@ -236,14 +238,14 @@ class Outputs:
     def files(self)->dict[str, str]: return {name: target for name in ("csv", "json", "parquet") if (target := getattr(self, name)) not in (None, "-")}
     def shown(self)->Format|None: # on standard output; a table where nothing else is asked for
         return next((with_columns(form, self.kinds) for form, target in ((CSV, self.csv), (JSON, self.json)) if target == "-"), None if self.files() else TABLE)
-    def check(self):
+    def check(self, inputs:Iterable[str]=()): # see `check_target`
         if self.parquet == "-": raise AttiqaError("--parquet wants a file; '-' takes only CSV or JSON")
-        check_targets(csv=self.csv, json=self.json, parquet=self.parquet)
+        check_targets(inputs, csv=self.csv, json=self.json, parquet=self.parquet)
         for name, target in self.files().items():
             if self.journal() and one_name(os.path.realpath(target)) == one_name(self.journal()):
                 raise AttiqaError(f"--{name} {printable(target)}: the scores on their way to {printable(next(iter(self.files().values())))!r} lie there; they cannot both go there")
     def journal(self)->Path|None:
-        return next((Path(f"{target}.partial").resolve() for target in self.files().values()), None)
+        return next((Path(os.path.realpath(f"{target}.partial")) for target in self.files().values()), None)
     def make_journal(self): # readable by those who may read the table that it becomes
         if (place := self.journal()) and not place.exists(): make_like(place, next(iter(self.files().values())))
 
@@ -401,7 +403,7 @@ def score_command(paths:Annotated[list[str], typer.Argument(metavar="PATH...", h
             raise AttiqaError("--out wants one source, and no other output or --all; it resumes by itself")
         raise typer.Exit(score_shards(paths[0], out, model, device, shard, workers, engine, columns))
     outputs = Outputs(csv_file, json_file, parquet_file, column_kinds(columns, paths))
-    outputs.check()
+    outputs.check([*paths, model])
     if null and "-" not in paths: raise AttiqaError("--null wants '-', paths from standard input")
     if maps is not None and any(word == "-" or source_of(word) for word in paths): raise AttiqaError("--map wants files or folders")
     if resume and not outputs.files(): raise AttiqaError("--resume wants the file to go on with: --csv, --json or --parquet FILE")
@@ -479,7 +481,7 @@ def report_command(paths:Annotated[list[str], typer.Argument(metavar="PATH...", 
                    title:Annotated[str|None, typer.Option(help="Title of the page.  [default: the first path]")]=None,
                    model:Annotated[str, typer.Option(metavar="PATH", help="attiqa-mini, attiqa-mini-unaware (taught without human scores), or a safetensors file.")]="attiqa-mini"):
     if out == "-": raise AttiqaError("--out wants a file")
-    check_target("--out", out)
+    check_target("--out", out, [*paths, model])
     from attiqa.report import write_report
     from attiqa.score import Scorer
     from attiqa.sources import left_line
@@ -605,9 +607,11 @@ def cull_command(folder:Annotated[str, typer.Argument(metavar="FOLDER", help="A 
     if back: problems = undo(folder)
     else:
         from attiqa.score import Scorer
+        from attiqa.sources import left_line
         scorer, left = Scorer(model), Counter()
         choices = cull(scorer, watched(partial(listing, [folder], everything, left)), keep, page_view(scorer) if report else None)
         for choice in choices: print(cull_line(choice))
+        if line := left_line(left): say(line)
         say(f"{len(choices)} photographs, {sum(choice.keep for choice in choices)} kept, groups of several: {len({c.group for c in choices} - {-1})}")
         if report: write_cull_page(choices, report, folder, scorer)
         problems = carry_out(folder, choices, xmp, move_to, link_to) + [f"{c.row.path}: {c.row.score.error}" for c in choices if c.row.score.error]
@@ -639,9 +643,11 @@ def rate_command(paths:Annotated[list[str], typer.Argument(metavar="PATH...", he
                  everything:EVERYTHING=False,
                  model:Annotated[str, typer.Option(metavar="PATH", help="A scorer's safetensors file.")]="attiqa-mini"):
     if out == "-": raise AttiqaError("--out wants a file")
-    check_target("--out", out)
-    files = list(listing(paths, everything, Counter()))
+    check_target("--out", out, [*paths, model])
+    files = list(listing(paths, everything, left := Counter()))
+    from attiqa.sources import left_line
     from attiqa.taste import write_rating_page
+    if line := left_line(left): say(line)
     for line in (wrong := write_rating_page(files, out, stars, count, model, paths[0])): say(line)
     say(f"open {out} in a browser, rate, save ratings.csv; then: attiqa finetune ratings.csv --out mine.safetensors")
     raise typer.Exit(int(bool(wrong)))
@@ -664,7 +670,7 @@ def finetune_command(table:Annotated[str, typer.Argument(metavar="TABLE", help="
                      folder:Annotated[str, typer.Option(metavar="FOLDER", help="What paths of pictures are relative to.  [default: the table's folder]")]="",
                      method:Annotated[str, typer.Option(help="probe, heads, network; auto chooses by the number of labels.")]="auto",
                      model:Annotated[str, typer.Option(metavar="PATH", help="The scorer to start from.")]="attiqa-mini"):
-    check_target("--out", out)
+    check_target("--out", out, [table])
     from attiqa.taste import finetune_ratings, in_words
     learned, agreement = finetune_ratings(table, out, folder, method, model)
     for line in (f"{out}: {learned}", *in_words(agreement)): print(line)
@@ -739,7 +745,7 @@ def propose_command(out:Annotated[str|None, typer.Option(metavar="FILE", help="W
     known = load_bank(bank or BANK)
     if show: return print(instruction(known, pairs), end="")
     if bool(answer) == bool(url) or not out or (url and not model): raise AttiqaError("propose wants --out FILE and either --answer FILE, or --url with --model; see attiqa propose --help")
-    check_target("--out", out)
+    check_target("--out", out, [answer or ""])
     text = ask(instruction(known, pairs), url, model, key, timeout) if url else read_words(answer)
     larger, rejected = merge(known, read_answer(text), model or (Path(answer).name if answer != "-" else "standard input"))
     with opened(out) as write: write(bank_text(larger))
@@ -815,9 +821,10 @@ def enhance_command(source:Annotated[str, typer.Argument(metavar="IN", help="An 
                     force:Annotated[bool, typer.Option("--force", help="Write over files that are there.")]=False,
                     strength:Annotated[float, typer.Option(min=0, max=1, help="Share of every edit.")]=1.,
                     model:Annotated[str, typer.Option(metavar="PATH", help="An enhancer's safetensors file.")]="attiqa-enhancer"):
-    warnings.filterwarnings("ignore", category=FutureWarning, module="torch") # of a library's own import, nothing that the user can mend
     from attiqa.enhance import describe_knobs, enhance_file, left_out, load_enhancer, plan
-    pairs, net, failed = plan(source, out), load_enhancer(model), 0
+    from attiqa.sources import left_line
+    pairs, net, failed = plan(source, out, left := Counter()), load_enhancer(model), 0
+    if line := left_line(left): say(line)
     for file, place in pairs:
         try:
             print(f"{printable(str(file))}: {describe_knobs(enhance_file(file, place, net, force, strength))}", flush=True)
@@ -892,6 +899,7 @@ def main(words:list[str]|None=None # of the command line; None takes the process
     sys.stdout, sys.stderr = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr)) # None where closed
     if isinstance(sys.stdout, io.TextIOWrapper): sys.stdout.reconfigure(encoding="utf-8", newline="\n")
     warnings.filterwarnings("ignore", module=r"PIL\b") # of damaged or large files, each of which gets its own line
+    warnings.filterwarnings("ignore", category=FutureWarning, module="torch") # of a library's own import, nothing that the user can mend
     try:
         code = app(words, prog_name="attiqa", standalone_mode=False) or 0
         sys.stdout.flush()

@@ -73,7 +73,8 @@ def atomic(path:str|Path): # the final place; its folder is made
 def write_json(path:str|Path, value): # value: what `json` can write
     "Write `value` with sorted keys, atomically: equal values give equal bytes."
     with atomic(path) as part:
-        part.write_text(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+        part.write_bytes(text.encode("utf-8", "backslashreplace")) # a file name may hold bytes that are no UTF-8
 
 # %% ../nbs/00_core.ipynb #a23f6231
 def read_json(path:str|Path):
@@ -157,7 +158,7 @@ def _limit(folder): # CPUs that a control group may use; infinite where it has n
 def cpu_quota(root:str|Path="/" # of the file system that holds proc and sys
              )->float: # infinite where there is no limit
     "CPUs' worth of time that this process's control group may use."
-    try: lines = (Path(root)/"proc/self/cgroup").read_text().splitlines()
+    try: lines = (Path(root)/"proc/self/cgroup").read_text(errors="surrogateescape").splitlines()
     except OSError: return math.inf
     found, mount = [], Path(root)/"sys/fs/cgroup"
     for controllers, group in (line.split(":", 2)[1:] for line in lines if line.count(":") > 1):

@@ -23,7 +23,7 @@ from .core import ATTRIBUTES, AttiqaError, atomic, read_json, write_json
 from .findings import Row, duplicate_groups, look, with_duplicates
 from .images import open_image, opened_image
 from .score import Score, Scorer, in_order
-from .sources import mark_output
+from .sources import CAMERA, EXTENSIONS, is_picture, mark_output
 
 # %% auto #0
 __all__ = ['TAKEN', 'PARTS', 'BIAS', 'TIME', 'APERTURE', 'SPEED', 'CELLS', 'ALIKE', 'BURST', 'PAUSE', 'RUN', 'GRID', 'STOPS',
@@ -207,9 +207,16 @@ EMPTY = f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 KEYWORD = "attiqa|" # begins the keywords that are ours
 
 def sidecar(path:str)->Path:
-    "Where the sidecar of a photograph is, or will be."
+    "Where the sidecar of a photograph is, or will be: STEM.xmp if it exists and no other photograph can claim it."
     theirs = Path(path).with_suffix(".xmp")
-    return theirs if theirs.exists() else Path(f"{path}.xmp")
+    return theirs if theirs.exists() and not _has_rival(Path(path)) else Path(f"{path}.xmp")
+
+def _has_rival(path): # could STEM.xmp be another photograph's? Beside a camera's file it belongs to that
+    stem = path.with_suffix("")
+    endings = CAMERA if path.suffix.lower() in CAMERA else EXTENSIONS
+    places = [stem.with_name(stem.name + ending) for small in endings for ending in (small, small.upper())]
+    places += [stem]*is_picture(stem.name) # of a.jpg.png it is the sidecar of a.jpg
+    return any(place.is_file() and not (path.exists() and place.samefile(path)) for place in places)
 
 def read_xmp(text:str, place:str)->minidom.Document: # place: for the message
     "An XMP packet; AttiqaError where it is none."
@@ -379,4 +386,5 @@ def carry_out(folder:str|Path, choices:list[Choice], xmp:bool=False,
             if place.exists() and place.name.startswith(path.name): actions.move(place, Path(move_to)/target.with_name(place.name))
         except UnicodeDecodeError: problems.append(f"{place}: is not UTF-8 text; it is left as it is")
         except AttiqaError as error: problems.append(str(error))
+        except OSError as error: problems.append(f"{path}: {error.strerror or error}")
     return problems

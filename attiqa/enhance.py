@@ -4,7 +4,7 @@
 
 # %% ../nbs/09_enhance.ipynb #dcf28d07
 from __future__ import annotations
-import io, json, re, shutil, struct, zlib
+import io, json, os, re, shutil, struct, zlib
 from collections import Counter
 from copy import copy
 from collections.abc import Callable, Iterator, Sequence
@@ -27,10 +27,11 @@ from torchvision.transforms.functional import gaussian_blur
 from .core import EMBEDDED, WEIGHTS, AttiqaError, atomic, generator, one_name, record, run_path, seed_all, write_json, write_parquet
 from .distort import apply_recipe, luma
 from .features import statistics_distance
-from .images import MAX_PIXELS, ORIENTATION, PHOTOGRAPHS, ImageSource, find_images, open_source, opened_image, package_photograph, to_image, to_tensor
+from .images import MAX_PIXELS, ORIENTATION, PHOTOGRAPHS, ImageSource, open_source, opened_image, package_photograph, to_image, to_tensor
 from .metrics import bootstrap_interval
 from .model import fill, moments, read_tensors
 from .score import MINI, Scorer
+from .sources import walk_folder
 
 # %% auto #0
 __all__ = ['EDITS', 'NAMES', 'LOW', 'HIGH', 'THUMB', 'POWER', 'NOISE', 'LEVELS', 'FINE', 'CHANNELS', 'SPREADS', 'NUMBERS',
@@ -816,19 +817,20 @@ def enhance_file(path:str|Path, out:str|Path, net:nn.Module, force:bool=False, #
     return values
 
 # %% ../nbs/09_enhance.ipynb #2e281d2e
-def plan(source:str|Path, out:str|Path)->list[tuple[Path, Path]]: # each file and where its edit goes
+def plan(source:str|Path, out:str|Path, left:Counter|None=None # counts what is left out of a folder, see `walk_folder`
+        )->list[tuple[Path, Path]]: # each file and where its edit goes
     "A file to a file or into a folder; a folder to a folder of the same shape. AttiqaError where an original would be lost."
     source, out = Path(source), Path(out)
     if not source.exists(): raise AttiqaError(f"{source}: no such file or folder")
     if source.is_dir():
         if out.exists() and not out.is_dir(): raise AttiqaError(f"{out}: is a file; the edits of a folder go into a folder")
-        if out.resolve().is_relative_to(source.resolve()): raise AttiqaError(f"{out}: lies in {source}; give a folder outside of it")
-        pairs = [(file, out/file.relative_to(source)) for file in find_images(source)]
+        if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(source)): raise AttiqaError(f"{out}: lies in {source}; give a folder outside of it")
+        pairs = [(source/name, out/name) for name in walk_folder(source, left=left)]
         if not pairs: raise AttiqaError(f"{source}: is a folder without images")
     else: pairs = [(source, out/source.name if out.is_dir() else out)]
-    originals, taken = {one_name(file.resolve()) for file, _ in pairs}, {}
+    originals, taken = {one_name(os.path.realpath(file)) for file, _ in pairs}, {}
     for file, place in pairs:
-        spot = one_name(place.resolve())
+        spot = one_name(os.path.realpath(place))
         if spot in originals: raise AttiqaError(f"{place}: is an original; originals are never written over, give another place")
         if (other := taken.setdefault(spot, file)) != file:
             raise AttiqaError(f"{other} and {file}: their edits would be one file, here or where capitals and accents are not told apart; rename one of them")

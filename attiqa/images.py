@@ -18,16 +18,16 @@ from fastcore.basics import patch
 from PIL import Image, ImageCms, UnidentifiedImageError
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from .core import AttiqaError, atomic, generator
-from .sources import CAMERA, EXTENSIONS, HEAD, PAPERS, SIGNS, Folder, Shard, Tars, keeping, kind_of, open_store, shards_of, walk_folder # noqa: F401 - the extensions belong to images
+from .sources import CAMERA, EXTENSIONS, HEAD, PAPERS, SIGNS, Folder, Shard, Tars, keeping, kind_of, listed_names, open_store, shards_of, walk_folder # noqa: F401 - the extensions belong to images
 if TYPE_CHECKING: import torch # takes a second, and a picture needs none of it
 
 # %% auto #0
 __all__ = ['MAX_PIXELS', 'DECODERS', 'EXTRA', 'OPENED', 'TGA_NAMES', 'TGA_END', 'OPENERS', 'DNG_VERSION', 'SUBFILE',
-           'PHOTOMETRIC', 'BITS', 'SUB_IFDS', 'SAMPLES', 'MOSAICS', 'ORIENTATION', 'TURNED', 'TURNS', 'BESIDE',
-           'NOTICED', 'PHOTOGRAPHS', 'jxl_size', 'opened_image', 'orientation', 'white_point', 'placed', 'in_srgb',
-           'to_rgb', 'open_image', 'to_tensor', 'to_image', 'crop_center', 'Walk', 'ImageSource', 'find_images',
-           'stored_source', 'list_source', 'write_list', 'package_photograph', 'leaf_radii', 'dead_leaves',
-           'embedded_source', 'open_source']
+           'PHOTOMETRIC', 'BITS', 'SUB_IFDS', 'SAMPLES', 'PLANES', 'MOSAICS', 'ORIENTATION', 'TURNED', 'TURNS',
+           'BESIDE', 'NOTICED', 'PHOTOGRAPHS', 'jxl_size', 'opened_image', 'orientation', 'white_point', 'placed',
+           'in_srgb', 'to_rgb', 'open_image', 'to_tensor', 'to_image', 'crop_center', 'Walk', 'ImageSource',
+           'find_images', 'stored_source', 'list_source', 'write_list', 'package_photograph', 'leaf_radii',
+           'dead_leaves', 'embedded_source', 'open_source']
 
 # %% ../nbs/00a_images.ipynb #0a796a10
 MAX_PIXELS = 178_000_000 # larger files are refused by their header, before they are unpacked
@@ -90,7 +90,7 @@ def _codestream(file): # the first bytes of a JPEG XL file's; b"" where there is
     return b""
 
 # %% ../nbs/00a_images.ipynb #f313d028
-DNG_VERSION, SUBFILE, PHOTOMETRIC, BITS, SUB_IFDS, SAMPLES = 50706, 254, 262, 258, 330, 339 # tags of TIFF
+DNG_VERSION, SUBFILE, PHOTOMETRIC, BITS, SUB_IFDS, SAMPLES, PLANES = 50706, 254, 262, 258, 330, 339, 284 # tags of TIFF
 MOSAICS = (32803, 34892) # photometric interpretations: a colour filter array, linear RAW
 
 def _tiff_tags(file): # of the first picture; {} where they cannot be read
@@ -160,12 +160,19 @@ def opened_image(file # path, bytes or binary file
         except UnidentifiedImageError: raise AttiqaError(_unreadable(kind, binary)) from None
         with image:
             _check_size(*image.size)
+            if _is_misread(image): raise AttiqaError(_unreadable(kind, binary))
             yield image
+
+def _is_misread(image): # a TIFF in separate planes that Pillow, before it loads them, takes for planes of another kind
+    tags, tiles = getattr(image, "tag_v2", {}), getattr(image, "tile", [])
+    if not tiles or tags.get(PLANES) != 2 or len(bits := tags.get(BITS, (1,))) < 2: return False
+    return image.mode not in ("RGB", "RGBA", "CMYK") or (max(bits) > 8 and tiles[0][0] == "raw")
 
 def _unreadable(kind, file): # a file that its decoder turns away
     if kind != "TIFF" or not (tags := _tiff_tags(file)): return f"is not a readable image (damaged {kind})"
     bits, sample = tags.get(BITS, (1,)), {2: "signed", 3: "float"}.get(tags.get(SAMPLES, (1,))[0], "unsigned")
-    return f"is a TIFF file of a kind that is not read here ({len(bits)} x {bits[0]} bits, {sample}); convert it to 8 or 16 bits"
+    planes, remedy = (", in separate planes", "store its channels together") if tags.get(PLANES) == 2 else ("", "convert it to 8 or 16 bits")
+    return f"is a TIFF file of a kind that is not read here ({len(bits)} x {bits[0]} bits, {sample}{planes}); {remedy}"
 
 # %% ../nbs/00a_images.ipynb #94ab0e01
 ORIENTATION, TURNED = 0x112, (5, 6, 7, 8) # EXIF: the tag, and its values that swap width and height
@@ -255,6 +262,7 @@ def to_rgb(image:Image.Image # any mode that Pillow reads
           )->Image.Image: # mode RGB, upright, in sRGB
     "The picture as a viewer would show it, in RGB; AttiqaError where it is of a format that is not opened here, or cannot be placed."
     if getattr(image, "tile", None) and image.format not in (None, *OPENED): raise AttiqaError(_refusal(image.format))
+    if _is_misread(image): raise AttiqaError("is a TIFF file in separate planes of a kind that is not read here; store its channels together")
     shown, turn, profile = image, TURNS.get(orientation(image)), image.info.get("icc_profile")
     if _needs_placing(shown): shown = placed(shown)
     if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"): shown = _over_white(shown, profile)
@@ -441,15 +449,15 @@ def stored_source(name:str|Path, # a folder, a pattern of tars, a table
 def list_source(file:str|Path)->ImageSource: # keys are the lines
     "The pictures that a text file names."
     file = Path(file).expanduser()
-    keys = sorted({line.strip() for line in file.read_text(encoding="utf-8").splitlines()} - {""})
-    if not keys: raise AttiqaError(f"{file}: names no images; one path a line")
-    return ImageSource(str(file), keys, partial(_load_stored, Folder(file.absolute().parent)))
+    return ImageSource(str(file), sorted(set(listed_names(file))), partial(_load_stored, Folder(file.absolute().parent)))
 
 def write_list(file:str|Path, source:ImageSource): # a folder's or a list's images, by absolute path; other sources by key
     "Write a list that `list_source` reads."
     base = Path(source.name)
     base = base.absolute() if base.is_dir() else base.absolute().parent if base.is_file() else None
-    with atomic(file) as part: part.write_text("".join(f"{base/key if base else key}\n" for key in source.keys), encoding="utf-8")
+    if broken := next((key for key in source.keys if "\n" in key or "\r" in key), ""):
+        raise AttiqaError(f"{broken!r}: a name of two lines fits in no list; rename the file")
+    with atomic(file) as part: part.write_bytes(b"".join(os.fsencode(f"{base/key if base else key}\n") for key in source.keys))
 
 # %% ../nbs/00a_images.ipynb #4599355c
 PHOTOGRAPHS = {name: ("skimage", f"data/{name}") for name in

@@ -15,7 +15,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 from .core import ATTRIBUTES, AttiqaError, file_hash
 from .network import OnnxNet, packed, unpacked
-from .score import MAX_SCORED_PIXELS, MIN_SIDE, MINI, UNDER_WAY, Scorer, read_pixels, several
+from .score import MAX_SCORED_PIXELS, MIN_SIDE, MINI, UNDER_WAY, Scorer, check_dense, read_pixels, several
 
 # %% auto #0
 __all__ = ['COLUMNS', 'Networks', 'Guest', 'six_scores', 'floats', 'ScoreNet', 'shrink', 'exact_sum', 'the_same', 'ATTIQA',
@@ -27,6 +27,7 @@ class Networks:
     def __init__(self, net:nn.Module): # in evaluation mode, without gradients for its weights
         self.copies = {next((p.device for p in net.parameters()), torch.device("cpu")): net}
 
+    @torch.inference_mode(False) # a copy made while somebody validates is one to train with
     def on(self, device:torch.device)->nn.Module:
         if device not in self.copies: self.copies[device] = copy.deepcopy([*self.copies.values()][0]).to(device)
         return self.copies[device]
@@ -58,6 +59,7 @@ def floats(x:torch.Tensor # of any float type
     "A batch in the scorer's type; AttiqaError where it is no tensor of floats."
     if not isinstance(x, torch.Tensor) or not x.is_floating_point():
         raise AttiqaError(f"images are {x.dtype if isinstance(x, torch.Tensor) else type(x).__name__}; a batch is a tensor of floats in [0, 1]")
+    check_dense(x)
     return x.float()
 
 class ScoreNet(Guest):

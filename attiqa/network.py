@@ -18,6 +18,7 @@ __all__ = ['quick_model', 'network_of', 'packed', 'unpacked', 'Frozen', 'frozen'
            'moved', 'exact']
 
 # %% ../nbs/10i_network.ipynb #4b1dfdce
+@torch.inference_mode(False) # what is made in it could never be learned through
 def quick_model(path:str|Path)->nn.Module: # an AttributeNet in evaluation mode
     "A model as it is used: batch normalizations folded, no gradients for its weights."
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
@@ -41,6 +42,7 @@ def packed(net:nn.Module)->nn.Module: # a copy to be pickled, of no other use
     for table in _tables(net): table.update({name: value.detach().numpy() for name, value in table.items() if value is not None})
     return net
 
+@torch.inference_mode(False)
 def unpacked(net:nn.Module # from `packed`; changed in place
             )->nn.Module:
     "The network again, on the CPU."

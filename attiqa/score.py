@@ -4,7 +4,7 @@
 
 # %% ../nbs/10_score.ipynb #6c6a84df
 from __future__ import annotations
-import io, json, math, os, re, sys, tempfile, types
+import array, io, json, math, os, re, sys, tempfile, types
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +28,7 @@ if TYPE_CHECKING: import torch # takes longer than scoring a hundred photographs
 # %% auto #0
 __all__ = ['RECORD_FIELDS', 'MAX_SCORED_PIXELS', 'MIN_SIDE', 'ROUNDING', 'TAKEN', 'READERS', 'MINI', 'UNAWARE', 'FORK_WAIT',
            'UNDER_WAY', 'SIGNS', 'LEARNED_FROM', 'READ_AHEAD', 'Score', 'fit', 'loaded_torch', 'is_tensor',
-           'check_tensor', 'to_array', 'Readable', 'file_bytes', 'read_array', 'read_pixels', 'several',
+           'check_dense', 'check_tensor', 'to_array', 'Readable', 'file_bytes', 'read_array', 'read_pixels', 'several',
            'single_thread', 'Passes', 'may_have_accelerator', 'Scorer', 'in_order', 'score', 'to_table']
 
 # %% ../nbs/10_score.ipynb #13ec4604
@@ -75,13 +75,24 @@ def is_tensor(item # anything
              )->bool:
     return (torch := loaded_torch()) is not None and isinstance(item, torch.Tensor)
 
+def check_dense(x:torch.Tensor): # AttiqaError where it is sparse, nested, or has no values
+    "Refuse a tensor whose values are not in memory, one for each pixel."
+    import torch
+    if x.is_nested or x.is_meta or x.layout != torch.strided:
+        raise AttiqaError("tensor is sparse, nested or on the device 'meta'; a picture is a dense tensor with values")
+
+def _check_area(width, height):
+    if width*height > MAX_PIXELS: raise AttiqaError(f"has {width}x{height} pixels, more than the limit of {MAX_PIXELS:,}")
+
 def check_tensor(x:torch.Tensor # what a caller takes for a picture
                 )->torch.Tensor: # (3, H, W) in [0, 1], on the CPU
     "AttiqaError where the shape, the type or the values are not those of a picture."
+    check_dense(x)
     if x.ndim != 3 or len(x) != 3:
         raise AttiqaError(f"tensor has shape {tuple(x.shape)}; a picture is (3, H, W), several are a list")
     if not x.is_floating_point(): raise AttiqaError(f"tensor is {x.dtype}; a picture is float in [0, 1]: divide by 255")
-    x = x.detach().float().cpu()
+    _check_area(*x.shape[:0:-1])
+    x = x.detach().float().cpu().resolve_neg()
     if not x.isfinite().all(): raise AttiqaError("tensor has NaN or infinite values")
     low, high = (x.min().item(), x.max().item()) if x.numel() else (0, 1)
     if low < -ROUNDING or high > 1 + ROUNDING:
@@ -102,11 +113,11 @@ def _pixels_of_tensor(x):
 def _pixels_of_array(array):
     if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
         raise AttiqaError(f"array is {array.dtype} of shape {array.shape}; a picture is uint8 of shape (H, W, 3)")
+    _check_area(*array.shape[1::-1])
     return to_array(fit(Image.fromarray(array)))
 
 def _pixels_of_image(image):
-    if image.width*image.height > MAX_PIXELS:
-        raise AttiqaError(f"has {image.width}x{image.height} pixels, more than the limit of {MAX_PIXELS:,}")
+    _check_area(*image.size)
     try: return to_array(fit(to_rgb(image)))
     except AttiqaError: raise
     except Exception as error: raise AttiqaError(f"is not a readable image ({str(error) or type(error).__name__})") from None
@@ -138,16 +149,20 @@ def file_bytes(file:Readable # opened as binary; read from its start where it ca
         data = file.read()
         return bytes(memoryview(data))
     except TypeError: raise AttiqaError(f"read() gives {type(data).__name__} and not bytes; open the file with mode 'rb'") from None
-    except (OSError, ValueError) as error: raise AttiqaError(f"the file cannot be read ({error})") from None
+    except Exception as error: raise AttiqaError(f"the file cannot be read ({' '.join(str(error).split())[:100] or type(error).__name__})") from None # of any library's
 
-def _pixels_of_buffer(data): return _pixels_of_file(bytes(data))
+def _pixels_of_buffer(data):
+    try: data = bytes(data)
+    except ValueError as error: raise AttiqaError(f"the buffer cannot be read ({error})") from None
+    return _pixels_of_file(data)
+
 def _pixels_of_stream(file): return _pixels_of_file(file_bytes(file))
 def _pixels_of_path(path): return _pixels_of_file(Path(os.fsdecode(path)))
 
 # %% ../nbs/10_score.ipynb #ea86f31d
 TAKEN = "a path, a file's bytes, an open binary file, a PIL image, a tensor (3, H, W) in [0, 1] or an array (H, W, 3) of uint8"
 READERS = {str: _pixels_of_file, os.PathLike: _pixels_of_path, bytes: _pixels_of_file, bytearray: _pixels_of_buffer,
-           memoryview: _pixels_of_buffer, Image.Image: _pixels_of_image, np.ndarray: _pixels_of_array, Readable: _pixels_of_stream} # what counts as one picture, beside tensors
+           array.array: _pixels_of_buffer, memoryview: _pixels_of_buffer, Image.Image: _pixels_of_image, np.ndarray: _pixels_of_array, Readable: _pixels_of_stream} # what counts as one picture, beside tensors
 
 def _no_picture(item): return AttiqaError(f"{type(item).__name__} is not a picture; give {TAKEN}")
 

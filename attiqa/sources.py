@@ -7,6 +7,7 @@ from __future__ import annotations
 import csv, fnmatch, glob, heapq, io, json, math, os, re, tarfile, time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from itertools import islice
@@ -18,9 +19,9 @@ from .core import AttiqaError, atomic, stable_seed
 __all__ = ['CAMERA', 'EXTENSIONS', 'HEAD', 'SIGNS', 'PAPERS', 'KINDS', 'LEFTOVERS', 'MARK', 'MARK_TEXT', 'HIDDEN', 'LEFT', 'OURS',
            'NONE', 'AGAIN', 'GONE', 'SAMPLES', 'COLUMNS', 'IMAGES', 'NAMES', 'TABLES', 'ROW_FILES', 'is_picture',
            'kind_of', 'is_output', 'ordered_names', 'walk_folder', 'Folder', 'left_line', 'is_kept', 'mark_output',
-           'is_remote', 'fetch', 'check_protocol', 'Named', 'plain', 'plain_kind', 'kept_of', 'check_columns',
-           'expand_pattern', 'Tars', 'Table', 'open_table', 'saved_rows', 'Rows', 'open_rows', 'open_store',
-           'named_pictures', 'keeping', 'Shard', 'shards_of']
+           'listed_names', 'is_remote', 'fetch', 'check_protocol', 'Named', 'plain', 'plain_kind', 'kept_of',
+           'check_columns', 'expand_pattern', 'Tars', 'Table', 'open_table', 'saved_rows', 'Rows', 'open_rows',
+           'open_store', 'named_pictures', 'keeping', 'Shard', 'shards_of']
 
 # %% ../nbs/00f_sources.ipynb #47cc12c5
 CAMERA = frozenset(""".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .iiq .kdc .mrw .nef .nrw .orf .pef .raf .rw2 .rwl .sr2 .srf .srw
@@ -181,6 +182,18 @@ def mark_output(folder:str|Path):
     if other: raise AttiqaError(f"{folder}: holds pictures already ({other}); give a folder for outputs alone")
     with atomic(folder/MARK) as part: part.write_text(MARK_TEXT, encoding="utf-8")
 
+# %% ../nbs/00f_sources.ipynb #05dd8740
+def listed_names(file:str|Path # one path per line
+                )->Iterator[str]: # in the order of the file; AttiqaError where there is none
+    "Paths that a text file names; bytes that are no UTF-8 stay what they are, as in the names of files."
+    found = False
+    with open(file, encoding="utf-8-sig", errors="surrogateescape") as lines:
+        for line in lines:
+            if not (name := line.strip(" \t\r\n")): continue
+            yield name
+            found = True
+    if not found: raise AttiqaError(f"{file}: names no images; give one path per line")
+
 # %% ../nbs/00f_sources.ipynb #79ca9aa5
 def is_remote(place:str)->bool: return "://" in str(place)
 
@@ -266,8 +279,13 @@ def expand_pattern(pattern:str # with braces and wildcards
     return sorted(set(found))
 
 # %% ../nbs/00f_sources.ipynb #64c99935
+def _version(place): # changes when a local file does
+    with suppress(OSError, ValueError):
+        found = os.stat(place)
+        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
 @lru_cache(maxsize=64)
-def _tar_index(place): # member name to where its bytes begin and how many they are; the first of a name
+def _tar_index(place, version): # member name to where its bytes begin and how many they are; the first of a name
     import fsspec
     with fsspec.open(place, "rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
         index = {}
@@ -360,7 +378,7 @@ class Tars:
     def file(self, key:str)->bytes:
         import fsspec
         unit, _, member = key.partition(".tar/")
-        try: start, size = _tar_index(f"{self.base}{unit}.tar")[member]
+        try: start, size = _tar_index(f"{self.base}{unit}.tar", _version(f"{self.base}{unit}.tar"))[member]
         except (OSError, tarfile.TarError) as error: raise AttiqaError(f"its tar cannot be read ({str(error)[:100]})") from None
         except KeyError: raise AttiqaError("no such picture in its tar") from None
         with fsspec.open(f"{self.base}{unit}.tar", "rb") as file:
@@ -369,6 +387,8 @@ class Tars:
 
 # %% ../nbs/00f_sources.ipynb #ed96ff36
 COLUMNS = ("path", "url", "key", "file") # the first that the table has
+
+def _unreadable(place, error): return AttiqaError(f"{place}: is no table that can be read ({' '.join(str(error).split())[:100]})")
 
 @dataclass(frozen=True)
 class Table:
@@ -382,9 +402,11 @@ class Table:
     def base(self): return self.place[:self.place.rfind("/") + 1]
 
     def units(self):
-        for batch in _table_batches(self.place, [*dict.fromkeys((self.column, *self.keep))]):
-            if not self.keep: yield from (key or "" for key in batch.column(0).to_pylist())
-            else: yield from (Named(row[self.column] or "", None, kept_of(row, self.keep)) for row in batch.to_pylist())
+        try:
+            for batch in _table_batches(self.place, [*dict.fromkeys((self.column, *self.keep))]):
+                if not self.keep: yield from (key or "" for key in batch.column(0).to_pylist())
+                else: yield from (Named(row[self.column] or "", None, kept_of(row, self.keep)) for row in batch.to_pylist())
+        except (OSError, ValueError) as error: raise _unreadable(self.place, error) from None
 
     def kinds(self)->dict[str, str]: # of the kept columns; AttiqaError where one is missing
         "Arrow's types by name."
@@ -426,7 +448,7 @@ def _table_batches(place, columns): # record batches of these; those of a CSV ar
 def open_table(place:str)->Table: # AttiqaError where it names no pictures
     "A table of pictures."
     try: names = _table_columns(place)
-    except Exception as error: raise AttiqaError(f"{place}: is no table that can be read ({str(error)[:100]})") from None
+    except Exception as error: raise _unreadable(place, error) from None
     column = next((c for c in COLUMNS if c in names), "")
     if not column: raise AttiqaError(f"{place}: has no column {' or '.join(COLUMNS)}, but {', '.join(names)}")
     table = Table(place, column)
@@ -442,7 +464,7 @@ def saved_rows(name:str)->str: # a pattern of Arrow files where it is a folder o
     return next((f"{name}/{files}" for mark, files in kinds.items() if os.path.isfile(os.path.join(name, mark))), name)
 
 @lru_cache(maxsize=64)
-def _row_groups(place): # how many units a file has
+def _row_groups(place, version): # how many units a file has
     import fsspec, pyarrow.parquet
     if place.endswith(".arrow"): return 1
     with fsspec.open(place, "rb") as file: return pyarrow.parquet.ParquetFile(file).num_row_groups
@@ -466,7 +488,7 @@ class Rows:
     @property
     def base(self): return _fixed(self.pattern)
     def units(self):
-        for place in expand_pattern(self.pattern): yield from (f"{place.removeprefix(self.base)}#{n}" for n in range(_row_groups(place)))
+        for place in expand_pattern(self.pattern): yield from (f"{place.removeprefix(self.base)}#{n}" for n in range(_row_groups(place, _version(place))))
 
     def members(self, unit:str):
         "Pictures of one unit, in order; what is wrong with the file under the unit's own name."
@@ -514,7 +536,7 @@ def open_rows(pattern:str)->Rows|None: # None where the files hold no pictures b
     if not places: raise AttiqaError(f"{pattern}: no such table")
     try: schema = _schema(places[0])
     except FileNotFoundError: raise AttiqaError(f"{places[0]}: no such file") from None
-    except Exception as error: raise AttiqaError(f"{places[0]}: is no table that can be read ({str(error)[:100]})") from None
+    except Exception as error: raise _unreadable(places[0], error) from None
     image = next((name for name in IMAGES if name in schema.names and _holds_bytes(schema.field(name).type)), "")
     if image: return Rows(pattern, image, next((name for name in NAMES if name in schema.names), ""))
     if pattern.endswith(".arrow") or glob.has_magic(pattern):

@@ -156,3 +156,39 @@ def test_a_hundred_scenes(shared, tmp_path, scorer):
     assert all(len({name(choice)[0] for choice in group}) == 1 for group in groups.values())
     whole = [group for group in groups.values() if len(group) == 4]
     assert sum(name(choice)[1] == "0" and choice.keep for group in whole for choice in group) >= 90
+
+def test_photographs_of_one_stem_have_sidecars_of_their_own(tmp_path, scorer):
+    "a.xmp is the sidecar of one photograph: of the only one of that stem, or of the camera's file."
+    for name in ("a.jpg", "a.png", "b.jpg", "c.NEF", "c.jpg", "d.jpg", "d.jpg.png"): (tmp_path/name).touch()
+    for name in ("a.xmp", "b.xmp", "c.xmp", "d.jpg.xmp"): (tmp_path/name).touch()
+    place = lambda name: sidecar(str(tmp_path/name)).name
+    assert [place(name) for name in ("a.jpg", "a.png", "b.jpg", "c.NEF", "c.jpg", "d.jpg", "d.jpg.png")] == [
+        "a.jpg.xmp", "a.png.xmp", "b.xmp", "c.xmp", "c.jpg.xmp", "d.jpg.xmp", "d.jpg.png.xmp"]
+
+def test_every_photograph_of_one_stem_is_rated(tmp_path):
+    for i, name in enumerate(("a.png", "a.jpg")): package_photograph(SOURCES[i]).resize((160, 120)).save(tmp_path/name)
+    (tmp_path/"a.xmp").write_text(merged("", Choice(Row("", Score()), stars=2)))
+    before = (tmp_path/"a.xmp").read_bytes()
+    assert main(["cull", str(tmp_path), "--xmp"]) == 0
+    rated = {name: value_of(read_xmp((tmp_path/f"{name}.xmp").read_text(), ""), XMP, "Rating") for name in ("a.png", "a.jpg")}
+    assert set(rated.values()) == {"1", "5"} and (tmp_path/"a.xmp").read_bytes() == before
+
+@pytest.mark.skipif(os.name == "nt", reason="names are text there")
+def test_names_that_are_no_text_are_culled_and_that_is_undone(tmp_path, capsys):
+    name = os.fsdecode(b"b\xff.png")
+    package_photograph("coffee.png").resize((160, 120)).save(tmp_path/"a.png"); shutil.copy(tmp_path/"a.png", tmp_path/name)
+    (tmp_path/"notes.txt").touch()
+    before = files(tmp_path)
+    assert main(["cull", str(tmp_path), "--xmp", "--move-to", str(tmp_path/"rest")]) == 0
+    assert "left out: no pictures: 1" in capsys.readouterr().err
+    assert (tmp_path/"rest"/name).exists() and (tmp_path/"rest"/f"{name}.xmp").exists() and not (tmp_path/name).exists()
+    assert main(["cull", str(tmp_path), "--undo"]) == 0
+    assert {path: data for path, data in files(tmp_path).items() if path.parent == Path()} == before
+
+def test_a_photograph_that_can_have_no_sidecar_stops_no_other(tmp_path, capsys):
+    "Its name with .xmp behind it is longer than file systems take."
+    long = "n"*248 + ".png"
+    for i, name in enumerate((long, "z.png")): package_photograph(SOURCES[i]).resize((160, 120)).save(tmp_path/name)
+    assert main(["cull", str(tmp_path), "--xmp"]) == 1
+    assert "nnn" in capsys.readouterr().err and (tmp_path/"z.png.xmp").exists()
+    assert main(["cull", str(tmp_path), "--undo"]) == 0 and sorted(os.listdir(tmp_path)) == [long, "z.png"]

@@ -295,6 +295,13 @@ def test_another_ending_is_refused(file, tmp_path, capsys):
     assert main(["enhance", str(file), str(tmp_path/"b.png")]) == 1 and "named otherwise" in capsys.readouterr().err
     assert main(["enhance", str(tmp_path/"gone.jpg"), str(tmp_path/"b.png")]) == 2
 
+def test_a_loop_of_links_is_one_line(file, tmp_path, capsys):
+    "The others are edited; what a folder holds beside pictures is counted."
+    (tmp_path/"in").mkdir(); shutil.copy(file, tmp_path/"in"/"a.jpg"); (tmp_path/"in"/"loop.jpg").symlink_to("loop.jpg"); (tmp_path/"in"/"notes.txt").touch()
+    assert main(["enhance", str(tmp_path/"in"), str(tmp_path/"out")]) == 1
+    said = capsys.readouterr().err
+    assert "loop.jpg: no such file" in said and "left out: no pictures: 1" in said and (tmp_path/"out"/"a.jpg").exists()
+
 def test_stage_repeats_byte_by_byte(papermill, run, tmp_path):
     for place in (run, tmp_path/"again"):
         done = papermill("09_enhance", run=place)

@@ -128,6 +128,23 @@ def test_a_darker_picture_stays_darker():
     for data, dark in ((tiff(VALUES), tiff(VALUES/2)), (tiff(steps(65535, np.uint16)), tiff(steps(65535, np.uint16)//2))):
         assert np.abs(shown(dark) - shown(data)/2).max() <= 1
 
+def in_planes(pixels, kind=np.uint8, **options): # (H, W, C), each channel stored by itself
+    return tiff(pixels.transpose(2, 0, 1).astype(kind)*(np.iinfo(kind).max//255), planarconfig="separate", **options)
+
+COLOURS, GREYS = np.asarray(PHOTO), np.dstack([np.asarray(GREY), np.full(GREY.size[::-1], 255, np.uint8)])
+PLANES = {"8": in_planes(COLOURS, photometric="rgb"), "8, tiles": in_planes(COLOURS, photometric="rgb", tile=(32, 32)),
+          "16": in_planes(COLOURS, np.uint16, photometric="rgb"), "16, tiles": in_planes(COLOURS, np.uint16, photometric="rgb", tile=(32, 32)),
+          "16, packed": in_planes(COLOURS, np.uint16, photometric="rgb", compression="deflate"),
+          "grey": in_planes(GREYS, photometric="minisblack", extrasamples=["unassalpha"]),
+          "grey, packed": in_planes(GREYS, photometric="minisblack", extrasamples=["unassalpha"], compression="deflate")}
+
+@pytest.mark.parametrize("name", PLANES)
+def test_planes_are_read_as_they_are_or_refused(name):
+    if name in ("8", "8, tiles", "16, packed"): assert np.abs(shown(PLANES[name]) - COLOURS.astype(np.int16)).max() <= 1
+    else:
+        assert "in separate planes" in refusal(PLANES[name])
+        with pytest.raises(AttiqaError, match="separate planes"): to_rgb(Image.open(io.BytesIO(PLANES[name])))
+
 NOWHERE = {"NaN": (tiff(with_one(np.nan)), "NaN"), "infinity": (tiff(with_one(np.inf)), "infinite"), "float up to 255": (tiff(VALUES*255), "white 1"),
            "far below": (tiff(with_one(-5)), "white 1"), "signed below 0": (tiff(steps(65535, np.int32).astype(np.int16)), "white 32767"),
            "8 bits signed below 0": (tiff(np.full((40, 40), -9, np.int8)), "white 127"), "32 bits beyond 16": (tiff(steps(2**31 - 1, np.int32)), "white 65535"),

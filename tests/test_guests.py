@@ -1,5 +1,5 @@
 "Inside other people's code: training loops, checkpoints, metrics of many ranks, worker processes, servers, whatever they call a picture."
-import ast, copy, io, json, mmap, multiprocessing, os, pickle, subprocess, sys, tempfile, threading, time, zipfile
+import array, ast, copy, gzip, io, json, lzma, mmap, multiprocessing, os, pickle, subprocess, sys, tempfile, threading, time, zipfile
 from collections import OrderedDict
 from pathlib import Path
 import numpy as np, pandas as pd, pytest, torch
@@ -9,7 +9,7 @@ import attiqa
 from attiqa import ATTIQA, AttiqaError, Scorer
 from attiqa.core import cores, cpu_quota
 from attiqa.images import package_photograph, to_tensor
-from attiqa.metric import COLUMNS, QualityLoss, ScoreNet, exact_sum
+from attiqa.metric import COLUMNS, Networks, QualityLoss, ScoreNet, exact_sum
 from attiqa.model import AttributeNet, save_model
 from conftest import ROOT
 from test_notebooks import MODULES
@@ -351,6 +351,19 @@ def test_a_model_file_that_stays_is_read_once(tmp_path, monkeypatch):
     monkeypatch.setattr(attiqa.score, "Scorer", None)
     attiqa.score(PHOTO, model=tmp_path/"m.safetensors")
 
+def test_a_loss_made_while_validating_can_be_trained_with(net):
+    "What is made in inference mode, be it a copy for another device, passes gradients later."
+    with torch.inference_mode():
+        loss = ATTIQA().as_loss()
+        copies = Networks(net.net)
+        moved = copies.on(torch.device("meta"))
+        again = pickle.loads(pickle.dumps(loss))
+    assert not any(weight.is_inference() for module in (loss.scores.net, moved, again.scores.net) for weight in module.parameters())
+    for one in (loss, again):
+        x = X.clone().requires_grad_()
+        one(x).backward()
+        assert x.grad.abs().sum() > 0
+
 # What they call a picture
 
 def data():
@@ -383,7 +396,8 @@ class Pipe(io.RawIOBase):
         return len(part)
 
 FORMS = dict(bytesio=data, at_its_end=lambda: (file := data(), file.read())[0], bytes=lambda: data().getvalue(), bytearray=lambda: bytearray(data().getvalue()),
-             memoryview=lambda: memoryview(data().getvalue()), spooled=spooled, mapped=mapped, zipped=zipped, pipe=Pipe)
+             memoryview=lambda: memoryview(data().getvalue()), array=lambda: array.array("B", data().getvalue()),
+             strided=lambda: memoryview(bytes(v for byte in data().getvalue() for v in (byte, 0)))[::2], spooled=spooled, mapped=mapped, zipped=zipped, pipe=Pipe)
 
 @pytest.mark.parametrize("form", FORMS)
 def test_in_memory_files_are_one_picture(scorer, form):
@@ -400,6 +414,46 @@ def test_open_files_and_entries(scorer, tmp_path):
     with pytest.raises(AttiqaError, match="'rb'|closed"): scorer(file)
     entry, = os.scandir(tmp_path)
     assert scorer(entry) == scorer(tmp_path/"a.png") and scorer(entry).path == str(tmp_path/"a.png")
+
+def test_a_view_with_a_negative_bit_is_its_values(scorer): assert scorer(torch._neg_view(-X[0])) == scorer(X[0])
+
+ODD = dict(meta=lambda: X[0].to("meta"), sparse=lambda: X[0].to_sparse(), nested=lambda: torch.nested.nested_tensor([X[0], X[0]]))
+
+@pytest.mark.parametrize("kind", ODD)
+def test_tensors_without_dense_values_are_refused(scorer, net, kind):
+    for call in (scorer, QualityLoss(net), *[ATTIQA().update]*(kind != "nested")): # a nested tensor is a batch of several sizes
+        with pytest.raises(AttiqaError, match="dense tensor"): call(ODD[kind]())
+    assert "dense tensor" in scorer([ODD[kind](), PHOTO])[0].error and scorer([ODD[kind](), PHOTO])[1] == scorer(PHOTO)
+
+def test_a_picture_beyond_the_limit_is_refused_in_every_form(scorer):
+    for large in (np.broadcast_to(np.uint8(3), (100_000, 100_000, 3)), torch.zeros(()).expand(3, 100_000, 100_000)):
+        with pytest.raises(AttiqaError, match="100000x100000 pixels, more than the limit"): scorer(large)
+
+def cut_off(): return gzip.GzipFile(fileobj=io.BytesIO(gzip.compress(data().getvalue())[:-99]))
+
+def wrong_sum():
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as out: out.writestr("a.png", data().getvalue())
+    changed = bytearray(archive.getvalue()); changed[200] ^= 255
+    return zipfile.ZipFile(io.BytesIO(changed)).open("a.png")
+
+def released():
+    view = memoryview(data().getvalue())
+    view.release()
+    return view
+
+class Stumbling:
+    "A stream of somebody's own."
+    def read(self): raise RuntimeError("the line\nis dead")
+
+BROKEN = dict(gzip=cut_off, zip=wrong_sum, lzma=lambda: lzma.LZMAFile(io.BytesIO(lzma.compress(data().getvalue())[:99] + bytes(99))), released=released, own=Stumbling)
+
+@pytest.mark.parametrize("form", BROKEN)
+def test_a_stream_that_breaks_is_one_line(scorer, form):
+    with pytest.raises(AttiqaError, match="cannot be read") as caught: scorer(BROKEN[form]())
+    assert "\n" not in str(caught.value)
+    first, second = scorer([BROKEN[form](), PHOTO])
+    assert "cannot be read" in first.error and second == scorer(PHOTO)
 
 PAGE = json.dumps(dict(path="a.jpg"))
 NO_PICTURES = dict(dict=dict(path="a.jpg"), frame=pd.DataFrame(dict(path=["a.jpg"], mos=[1.])), json=PAGE, list_of_json="[1, 2]", page=json.dumps(dict(a=1), indent=1),
@@ -506,6 +560,11 @@ QUOTAS = [("", {}, np.inf), (V2, {"user/job/cpu.max": "max 100000"}, np.inf), (V
 def test_quota_of_a_control_group(tmp_path, groups, files, expected):
     tree(tmp_path, ({"proc/self/cgroup": groups} if groups else {}) | {f"sys/fs/cgroup/{name}": text for name, text in files.items()})
     assert cpu_quota(tmp_path) == expected
+
+def test_a_group_whose_name_is_no_text(tmp_path):
+    tree(tmp_path, {"proc/self/cgroup": "", "sys/fs/cgroup/cpu.max": "150000 100000"})
+    (tmp_path/"proc/self/cgroup").write_bytes(b"0::/job\xff\n")
+    assert cpu_quota(tmp_path) == 1.5
 
 @pytest.mark.parametrize("quota, expected", [(np.inf, 8), (.3, 1), (1, 1), (2.5, 3), (8, 8), (64, 8)])
 def test_cores_under_a_quota(monkeypatch, quota, expected):

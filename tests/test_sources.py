@@ -2,8 +2,9 @@
 import io, os, pickle, random, tarfile
 import numpy as np, pytest
 from PIL import Image
+from attiqa.cli import main
 from attiqa.core import AttiqaError
-from attiqa.images import open_source, stored_source
+from attiqa.images import open_source, stored_source, write_list
 from attiqa.sources import Tars, is_picture, ordered_names, walk_folder
 
 NAMES = ("a", "a-b", "a.b", "a b", "b", "ab", "é", "Z", "0")
@@ -94,3 +95,47 @@ def test_a_table_wider_than_memory_is_streamed(tmp_path):
     source = stored_source(tmp_path/"t.csv")
     first = next(source.shards(10))
     assert first.units == tuple(f"{i:06d}.jpg" for i in range(10)) and source.keys._list is None
+
+def test_a_replaced_file_is_read_anew(tmp_path):
+    "Places in a tar and row groups are kept, but not beyond the file that they are of."
+    import pyarrow as pa, pyarrow.parquet
+    def write(colours):
+        with tarfile.open(tmp_path/"t.tar", "w") as tar:
+            for colour in colours:
+                info = tarfile.TarInfo(f"{colour}.png"); info.size = len(picture(colour))
+                tar.addfile(info, io.BytesIO(picture(colour)))
+        pa.parquet.write_table(pa.table(dict(key=[*map(str, colours)], image=[*map(picture, colours)])), tmp_path/"t.parquet", row_group_size=1)
+    value = lambda source, key: source.load(key).getpixel((0, 0))[0]
+    tars, rows = lambda: open_source(f"{tmp_path}/t.tar"), lambda: open_source(f"{tmp_path}/t.parquet")
+    write([1, 2])
+    assert value(tars(), "t.tar/2.png") == 2 and len(rows()) == 2
+    write([3, 5, 2])
+    assert value(tars(), "t.tar/2.png") == 2 and value(tars(), "t.tar/5.png") == 5 and len(rows()) == 3
+
+BAD_TABLES = dict(ragged="path,x\na.png,1\nb.png\n", quote='path,x\n"a.png,1\nb.png,2\n', late="path,x\n" + "a.png,1\n"*200_000 + "\xe9.png,2\n")
+
+@pytest.mark.parametrize("name", BAD_TABLES)
+def test_a_damaged_table_is_one_line(tmp_path, name, capsys):
+    (tmp_path/"t.csv").write_bytes(BAD_TABLES[name].encode("latin-1"))
+    with pytest.raises(AttiqaError, match="t.csv: is no table that can be read") as caught: list(open_source(str(tmp_path/"t.csv")).keys)
+    assert "\n" not in str(caught.value)
+    if name != "late": assert main(["score", str(tmp_path/"t.csv")]) == 2 and "is no table that can be read" in capsys.readouterr().err
+
+@pytest.mark.skipif(os.name == "nt", reason="names are text there")
+def test_lists_name_any_file(tmp_path, capsys):
+    "A list as `find` writes it, with or without a mark of byte order: bytes that are no UTF-8, characters at which Python splits lines."
+    names = ["a.png", os.fsdecode(b"b\xff.png"), "c\u2028d.png", "e\x85f.png", "1e5"]
+    for number, name in enumerate(names): (tmp_path/name).write_bytes(picture(number))
+    (tmp_path/"list.txt").write_bytes(b"\xef\xbb\xbf" + b"\r\n".join(map(os.fsencode, names)) + b"\n\n")
+    source = open_source(str(tmp_path/"list.txt"))
+    assert sorted(source.keys) == sorted(names) and all(source.load(name).getpixel((0, 0)) == (number,)*3 for number, name in enumerate(names))
+    assert main(["score", str(tmp_path/"list.txt")]) == 1
+    assert capsys.readouterr().err.count("at least 32 a side") == len(names)
+    write_list(tmp_path/"again.txt", open_source(str(tmp_path)))
+    assert sorted(os.path.basename(key) for key in open_source(str(tmp_path/"again.txt")).keys) == sorted(names)
+
+def test_a_list_without_names_is_an_error(tmp_path, capsys):
+    (tmp_path/"list.txt").write_text("\n \n")
+    assert main(["score", str(tmp_path/"list.txt")]) == 2 and "names no images" in capsys.readouterr().err
+    (tmp_path/"two\nlines.png").write_bytes(picture())
+    with pytest.raises(AttiqaError, match="two lines"): write_list(tmp_path/"again.txt", open_source(str(tmp_path)))

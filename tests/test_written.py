@@ -6,7 +6,7 @@ from PIL import Image, ImageCms, ImageEnhance
 from safetensors.torch import save_file
 from attiqa import enhance as e
 from attiqa.cli import main
-from attiqa.core import AttiqaError, atomic, read_table, write_json, write_parquet
+from attiqa.core import AttiqaError, atomic, read_json, read_table, write_json, write_parquet
 from attiqa.figures import published
 from attiqa.generators import rank, read_comparison, write_results
 from attiqa.images import package_photograph
@@ -46,6 +46,11 @@ def test_a_file_that_is_there_keeps_its_mode(umask, tmp_path, write, own):
         write(part)
         assert mode(part) & 0o077 & ~own == 0
     assert mode(path) == own and path.stat().st_size
+
+def test_json_keeps_names_that_are_no_text(tmp_path):
+    value = {"path": os.fsdecode(b"b\xff.png"), "é": "\u2028"}
+    write_json(tmp_path/"a.json", value)
+    assert read_json(tmp_path/"a.json") == value and "é" in (tmp_path/"a.json").read_text(encoding="utf-8")
 
 def test_a_share_that_knows_no_modes_keeps_the_table(tmp_path, monkeypatch):
     def refuse(*given, **named): raise PermissionError(1, "Operation not permitted")
@@ -96,6 +101,21 @@ def test_the_same_picture_twice_has_one_map(tmp_path, monkeypatch):
     keep_pictures(tmp_path, ["x.png"])
     assert main(["score", "x.png", "x.png", "--map", "maps"]) == 0
     assert [path.name for path in (tmp_path/"maps").glob("*.png")] == ["x.png.map.png"]
+
+def test_what_is_read_is_never_written_over(tmp_path, monkeypatch, capsys):
+    "A table of captions, a list or ratings would be lost."
+    monkeypatch.chdir(tmp_path)
+    PHOTO.save("a.png")
+    table, link = Path("t.csv"), Path("link.csv")
+    table.write_text("path,caption\na.png,a cat\n"); link.symlink_to(table)
+    Path("list.txt").write_text("a.png\n"); Path("ratings.csv").write_text("image,stars\na.png,3\n"); Path("bare").write_bytes(Path("a.png").read_bytes())
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    for words in (["score", "t.csv", "--csv", "t.csv"], ["score", "t.csv", "--json", "link.csv"], ["score", "./list.txt", "--csv", str(tmp_path/"list.txt")],
+                  ["score", "bare", "--parquet", "bare"], ["report", "a.png", "bare", "-o", "bare"], ["rate", "a.png", "bare", "-o", "bare"], ["finetune", "ratings.csv", "--out", "ratings.csv"]):
+        assert main(words) == 2 and "is read by this command" in capsys.readouterr().err
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    Path("loop.csv").symlink_to("loop.csv")
+    assert main(["score", "t.csv", "--csv", "loop.csv"]) in (0, 1, 2) and table.read_bytes() == before["t.csv"]
 
 def test_a_map_is_never_written_over_a_picture(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
