@@ -945,6 +945,7 @@ def reward_runs(lesson:Lesson, start:nn.Module, reward:Reward, steps:int, seeds:
             name, net = way if begun else f"{way} from nothing", copy_of(start) if begun else Knobs()
             more, rate, patience = (1, 3e-4, 3) if begun else (3, 2e-3, epochs) # who begins at nothing loses first: not stopped, but taken back to the best
             logs[name, seed] = follow(lesson, net, way, reward, epochs, max(1, more*steps//epochs), rate, seed, fidelity, patience)
+            if begun: net.settings["caution"] = round(least_caution(net, lesson.aside), 4)
             if seed == 0: nets[name] = net
         name, net = f"score alone, {way}", copy_of(start, reach=2., caution=0.)
         logs[name, 0], nets[name] = follow(lesson, net, way, reward.having(0., 0), epochs, max(1, 2*steps//epochs), 2e-3, 0, 0., 0), net
