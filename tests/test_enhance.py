@@ -97,9 +97,9 @@ def test_strips_are_the_whole(shipped):
     assert np.abs(np.asarray(done, int) - np.asarray(to_image(whole), int)).max() <= 1 and tuple(named) == e.NAMES
 
 def test_both_ways_of_looking_agree(photos):
-    for (a, b), x in zip([e.look_at(to_image(x)) for x in photos], photos.split(1)):
-        small, numbers = e.look(x)
-        assert (a - small).abs().mean() < .02 and (b - numbers).abs().mean() < .15
+    for (a, b, c), x in zip([e.look_at(to_image(x)) for x in photos], photos.split(1)):
+        small, numbers, seen = e.look(x)
+        assert (a - small).abs().mean() < .02 and (b - numbers).abs().mean() < .15 and (c - seen).abs().mean() < .02*seen.abs().mean()
 
 @pytest.mark.parametrize("kind", e.KINDS)
 def test_untrained_edits_nothing_and_files_are_whole(kind, photos, tmp_path):
@@ -124,7 +124,7 @@ def unsure(photos, odds):
     torch.manual_seed(1)
     net = e.Knobs()
     for p in net.mind.parameters(): p.data.normal_(0, .1)
-    net.mind[-1].weight.data[-1] = 0; net.mind[-1].bias.data[-1] = odds
+    net.doubt[-1].bias.data.fill_(odds)
     return net.eval()
 
 def test_what_it_is_not_sure_of_it_leaves_alone(photos):
@@ -143,11 +143,12 @@ def test_caution_is_the_least_that_spares_clean_photographs():
     photos = [torch.from_numpy(np.array(package_photograph(name).resize((160, 128)))).permute(2, 0, 1) for name in NAMES]
     class Loud(e.Knobs):
         "Brightens all, and says how sure it is by how bright the picture is."
-        def weigh(self, small, numbers): return torch.eye(8)[:1].expand(len(small), 8)*.3, 2*small.mean((1, 2, 3))
+        def weigh(self, small, *seen): return torch.eye(8)[:1].expand(len(small), 8)*.3, 2*small.mean((1, 2, 3))
     found = e.least_caution(Loud().eval(), photos, 2)
     odds = []
-    for number in range(2*len(photos)):
-        y = e.stored(e.view(photos[number % len(photos)], generator("caution", number)))
+    for number in range(3*len(photos)):
+        photo = photos[number % len(photos)]
+        y = e.stored(e.view(photo, generator("caution", number)) if number >= len(photos) else photo/255)
         odds.append(float(Loud().weigh(*e.look(y[None]))[1]))
     assert np.isclose(found, max(odds)), "every edit of a clean photograph costs decibels here, so none may be made"
     assert e.least_caution(e.Knobs().eval(), photos, 1) == 0, "an untrained network harms nobody"
@@ -162,10 +163,10 @@ def test_expected_loss_trusts_what_wins_and_learns_to_doubt_what_loses(photos):
 
 def test_tiles_are_of_the_same_places_and_their_edit_is_the_pictures(photos):
     photo = (photos[0]*255).byte()
-    small, numbers, worse, clean, undo = e.Pairs([photo], 5, "t")[3]
+    small, numbers, seen, worse, clean, undo = e.Pairs([photo], 5, "t")[3]
     assert worse.shape == clean.shape == (e.GRID**2, 3, e.TILE, e.TILE) and len(numbers) == e.NUMBERS
     again = e.Pairs([photo], 5, "t")[3]
-    assert all(torch.equal(a, b) for a, b in zip((small, numbers, worse, clean, undo), again))
+    assert all(torch.equal(a, b) for a, b in zip((small, numbers, seen, worse, clean, undo), again))
     pixels = {tuple(p) for v in (photo, photo.flip(-1)) for p in v.flatten(1).T.tolist()}
     assert {tuple(p) for p in (clean*255).round().int().permute(1, 0, 2, 3).flatten(1).T.tolist()} <= pixels
     net, places = unsure(photos, 1.), [(10, 20), (60, 90)]
@@ -226,7 +227,8 @@ def file(tmp_path):
 def loud(tmp_path):
     "A file of a network that is sure of making everything lighter."
     net = e.Knobs().eval()
-    net.mind[-1].bias.data[[0, len(e.EDITS), -1]] = torch.tensor([.3, 5., 5.])
+    net.mind[-1].bias.data[[0, len(e.EDITS)]] = torch.tensor([.3, 5.])
+    net.doubt[-1].bias.data.fill_(5.)
     return str(e.save_enhancer(net, tmp_path/"networks/loud.safetensors", {}))
 
 def test_what_is_left_alone_is_copied(file, tmp_path, capsys):
