@@ -24,7 +24,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from sklearn.covariance import LedoitWolf
 from torchvision.io import decode_jpeg, encode_jpeg
 from torchvision.transforms.functional import gaussian_blur
-from .core import EMBEDDED, WEIGHTS, AttiqaError, atomic, generator, one_name, record, run_path, seed_all, write_json, write_parquet
+from .core import EMBEDDED, WEIGHTS, AttiqaError, atomic, file_hash, generator, one_name, record, run_path, scorer_file, seed_all, write_json, write_parquet
 from .distort import apply_recipe, luma
 from .features import statistics_distance
 from .images import MAX_PIXELS, ORIENTATION, PHOTOGRAPHS, ImageSource, open_source, opened_image, package_photograph, to_image, to_tensor
@@ -35,12 +35,13 @@ from .sources import walk_folder
 
 # %% auto #0
 __all__ = ['EDITS', 'NAMES', 'LOW', 'HIGH', 'THUMB', 'POWER', 'NOISE', 'LEVELS', 'FINE', 'CHANNELS', 'SPREADS', 'NUMBERS',
-           'SAMPLE', 'PATCH', 'STEEP', 'KINDS', 'ENHANCER', 'JPEG', 'FAULTS', 'TEXTURES', 'OFTEN', 'CHANCES', 'SIDE',
-           'HELD', 'TILE', 'GRID', 'LOSS', 'LEAST', 'SPARED', 'WATCHED', 'WAYS', 'RECIPES', 'MEASURES', 'ROWS', 'HALO',
-           'KEPT', 'COLOURS', 'REMADE', 'FALSE', 'NAMED', 'BLOCK', 'TAGS', 'TOLD', 'RATE', 'FROM_PAIRS', 'TRAINED',
-           'Edit', 'to_values', 'tone', 'pivot', 'grade', 'variance', 'amount_for', 'denoise', 'sharpen', 'edit',
-           'quantiles', 'spreads', 'look', 'look_at', 'Knobs', 'Pixels', 'save_enhancer', 'load_enhancer', 'stored',
-           'worsen', 'view', 'Crops', 'read_photos', 'photo_sets', 'tile_places', 'cut', 'to_bytes', 'Pairs', 'OnTiles',
+           'GLANCE', 'MOMENTS', 'SAMPLE', 'PATCH', 'STEEP', 'KINDS', 'ENHANCER', 'JPEG', 'FAULTS', 'TEXTURES', 'OFTEN',
+           'CHANCES', 'SIDE', 'HELD', 'TILE', 'GRID', 'WHOLE', 'LOSS', 'LEAST', 'SPARED', 'TOUCHED', 'WATCHED', 'WAYS',
+           'RECIPES', 'MEASURES', 'ROWS', 'HALO', 'KEPT', 'COLOURS', 'REMADE', 'FALSE', 'NAMED', 'BLOCK', 'TAGS',
+           'TOLD', 'RATE', 'FROM_PAIRS', 'TRAINED', 'Edit', 'to_values', 'tone', 'pivot', 'grade', 'variance',
+           'amount_for', 'denoise', 'sharpen', 'edit', 'quantiles', 'spreads', 'scorer_network', 'glance_size',
+           'seen_by_scorer', 'look', 'look_at', 'Knobs', 'Pixels', 'save_enhancer', 'load_enhancer', 'stored', 'worsen',
+           'view', 'Crops', 'read_photos', 'photo_sets', 'tile_places', 'cut', 'to_bytes', 'Pairs', 'OnTiles',
            'decibels', 'gains', 'gain', 'undo_loss', 'expected_loss', 'least_caution', 'describe', 'random_views',
            'Reward', 'change', 'direct_loss', 'policy_loss', 'Keep', 'Still', 'Halt', 'fit', 'spoil', 'measures',
            'judge', 'summary', 'enhance_image', 'describe_knobs', 'png_parts', 'jpeg_parts', 'webp_parts',
@@ -149,31 +150,56 @@ def spreads(sample:torch.Tensor, # (B, 3, h, w): pixels of the picture as they a
     found = quantiles(channels, LEVELS).flatten(1)
     return torch.cat([found, found.add(.02).log(), quantiles(detail, FINE)[:, 0].add(1e-3).log()], 1)
 
+# %% ../nbs/09_enhance.ipynb #473b9817
+GLANCE = 192 # pixels of the short side of the copy that the scorer's network sees
+MOMENTS = 944 # of its three maps
+
+@lru_cache(maxsize=1)
+def scorer_network()->torch.nn.Module: # attiqa-mini, frozen, on the CPU
+    "What the enhancer sees with, beside its own eye."
+    return Scorer(MINI, "cpu").net
+
+def glance_size(height:int, width:int)->tuple[int, int]: # pixels; height and width of the copy
+    "The short side is GLANCE, the long one three times that at most."
+    scale = min(GLANCE/min(height, width), 3*GLANCE/max(height, width))
+    return max(32, round(height*scale)), max(32, round(width*scale))
+
+@torch.no_grad()
+def seen_by_scorer(x:torch.Tensor # (B, 3, H, W) in [0, 1]
+                  )->torch.Tensor: # (B, MOMENTS)
+    "Signed roots of what the scorer's network pools of a small copy."
+    small = F.interpolate(x, glance_size(*x.shape[2:]), mode="bilinear", antialias=True, align_corners=False)
+    pooled = scorer_network().pooled(small)
+    return pooled.sign()*pooled.abs().sqrt()
+
 # %% ../nbs/09_enhance.ipynb #df28d281
 SAMPLE = 48 # pixels a side of those that are taken as they are
 PATCH = 96 # pixels a side of the middle in which detail is looked at
 
 def look(x:torch.Tensor # (B, 3, H, W) in [0, 1]
-        )->tuple[torch.Tensor, torch.Tensor]: # thumbnails (B, 3, 64, 64), numbers (B, NUMBERS)
+        )->tuple[torch.Tensor, torch.Tensor, torch.Tensor]: # thumbnails (B, 3, 64, 64), numbers (B, NUMBERS), moments (B, MOMENTS)
     "What the network reads of pictures in memory."
     top, left = (max(0, (n - PATCH)//2) for n in x.shape[2:])
     numbers = spreads(F.interpolate(x, (SAMPLE, SAMPLE)), x[..., top:top + PATCH, left:left + PATCH])
-    return F.adaptive_avg_pool2d(x, THUMB), torch.cat([numbers, x.amin((2, 3)), x.amax((2, 3))], 1)
+    return F.adaptive_avg_pool2d(x, THUMB), torch.cat([numbers, x.amin((2, 3)), x.amax((2, 3))], 1), seen_by_scorer(x)
 
 def look_at(image:Image.Image # RGB, of any size
-           )->tuple[torch.Tensor, torch.Tensor]: # as `look`, of one
+           )->tuple[torch.Tensor, torch.Tensor, torch.Tensor]: # as `look`, of one
     "The same of a picture that may be large."
     left, top = (max(0, (n - PATCH)//2) for n in image.size)
     patch = image.crop((left, top, min(left + PATCH, image.width), min(top + PATCH, image.height)))
     small, sample = image.resize((THUMB, THUMB), Image.Resampling.BOX), image.resize((SAMPLE, SAMPLE), Image.Resampling.NEAREST)
     ends = torch.tensor(image.getextrema()).T.flatten()[None]/255
-    return to_tensor(small)[None], torch.cat([spreads(to_tensor(sample)[None], to_tensor(patch)[None]), ends], 1)
+    numbers = torch.cat([spreads(to_tensor(sample)[None], to_tensor(patch)[None]), ends], 1)
+    height, width = glance_size(image.height, image.width)
+    glance = image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=3.)
+    return to_tensor(small)[None], numbers, seen_by_scorer(to_tensor(glance)[None])
 
 # %% ../nbs/09_enhance.ipynb #53f2f3cd
 STEEP = 8 # how steeply trust falls about the caution, where it must have a gradient
 
 class Knobs(nn.Module):
-    "Thumbnail and numbers to the knobs of the editor."
+    "Thumbnail and numbers to the knobs of the editor; with the scorer's moments, to how sure it is of them."
     kind = "knobs"
     def __init__(self, reach:float=1., # 1 keeps the bounds of EDITS, more stretches them
                  caution:float=0.): # log-odds above which it must be sure that its edit helps
@@ -181,20 +207,25 @@ class Knobs(nn.Module):
         widths = (3, 32, 64, 96, 128)
         layers = (layer for a, b in zip(widths, widths[1:]) for layer in (nn.Conv2d(a, b, 3, 2, 1, bias=False), nn.BatchNorm2d(b), nn.GELU()))
         self.eye, self.scale = nn.Sequential(nn.AvgPool2d(2), *layers), nn.BatchNorm1d(NUMBERS)
-        self.mind = nn.Sequential(nn.Linear(2*widths[-1] + NUMBERS, 128), nn.GELU(), nn.Linear(128, 64), nn.GELU(), nn.Linear(64, 2*len(EDITS) + 1))
+        read = 2*widths[-1] + NUMBERS
+        self.mind = nn.Sequential(nn.Linear(read, 128), nn.GELU(), nn.Linear(128, 64), nn.GELU(), nn.Linear(64, 2*len(EDITS)))
+        self.second = nn.Sequential(nn.BatchNorm1d(MOMENTS), nn.Dropout(.4), nn.Linear(MOMENTS, 96), nn.GELU(), nn.Dropout(.2)) # opinion
+        self.doubt = nn.Sequential(nn.Linear(read + 96 + len(EDITS), 128), nn.GELU(), nn.Dropout(.2), nn.Linear(128, 64), nn.GELU(), nn.Linear(64, 1))
         self.spread = nn.Parameter(torch.full((len(EDITS),), -2.)) # log of the policy's standard deviation
         self.settings, self.card = dict(kind=self.kind, reach=reach, caution=caution), {}
-        nn.init.zeros_(self.mind[-1].weight), nn.init.zeros_(self.mind[-1].bias)
+        for last in (self.mind[-1], self.doubt[-1]): nn.init.zeros_(last.weight), nn.init.zeros_(last.bias)
 
-    def weigh(self, small, numbers)->tuple: # unit (B, 8) in (-1, 1); log-odds (B,) that the edit helps
-        turn, gate, sure = self.mind(torch.cat([moments([self.eye((small - .5)/.25)]), self.scale(numbers)], 1)).split([len(EDITS), len(EDITS), 1], 1)
-        return torch.tanh(turn)*torch.sigmoid(gate), sure[:, 0]
+    def weigh(self, small, numbers, seen)->tuple: # of `look`; unit (B, 8) in (-1, 1); log-odds (B,) that the edit helps
+        read = torch.cat([moments([self.eye((small - .5)/.25)]), self.scale(numbers)], 1)
+        turn, gate = self.mind(read).chunk(2, 1)
+        unit = torch.tanh(turn)*torch.sigmoid(gate)
+        return unit, self.doubt(torch.cat([read, self.second(seen), unit.detach()], 1))[:, 0]
 
     def hold(self, unit, sure)->torch.Tensor: # unit (B, 8): all or nothing; in training in proportion, which has a gradient
         ahead = sure - self.settings["caution"]
         return unit*(torch.sigmoid(STEEP*ahead) if self.training else ahead > 0)[:, None]
 
-    def decide(self, small, numbers)->torch.Tensor: return self.hold(*self.weigh(small, numbers)) # (B, 8) in (-1, 1)
+    def decide(self, *seen)->torch.Tensor: return self.hold(*self.weigh(*seen)) # (B, 8) in (-1, 1)
     def values(self, unit)->torch.Tensor: return to_values(unit)*self.settings["reach"] # (B, 8) in the edits' units
     def forward(self, x:torch.Tensor)->tuple: # unit (B, 8), edited pictures
         unit = self.decide(*look(x))
@@ -225,7 +256,7 @@ ENHANCER = "attiqa-enhancer" # the one that the package ships
 def save_enhancer(net:nn.Module, path:str|Path, # ends in .safetensors
                   card:dict)->Path:
     "Write weights and card, atomically; 16 bits."
-    path, card = Path(path), card | dict(enhancer=net.settings, edits=list(NAMES))
+    path, card = Path(path), card | dict(enhancer=net.settings, edits=list(NAMES), scorer=file_hash(scorer_file(MINI)))
     with atomic(path) as part:
         save_file({k: v.half() if v.ndim > 1 else v.contiguous() for k, v in net.state_dict().items()}, part, {"attiqa": json.dumps(card, sort_keys=True)})
     write_json(path.with_suffix(".json"), card)
@@ -238,6 +269,8 @@ def load_enhancer(name:str|Path=ENHANCER # the shipped one, or a safetensors fil
     tensors, card = read_tensors(path)
     built = card.get("enhancer") or {}
     if built.get("kind") not in KINDS or card.get("edits") != list(NAMES): raise AttiqaError(f"{path}: a safetensors file, but no enhancer of this kit")
+    if built["kind"] == Knobs.kind and card.get("scorer") != file_hash(scorer_file(MINI)):
+        raise AttiqaError(f"{path}: was taught with another {MINI} than this version's; train it again, make enhancer")
     with torch.random.fork_rng(devices=[]): net = KINDS[built["kind"]](float(built.get("reach", 1)), float(built.get("caution", 0)))
     fill(net, tensors, path, f"an enhancer of {built['kind']}")
     net.card = card
@@ -335,15 +368,18 @@ def cut(x:torch.Tensor, # (3, H, W)
 
 def to_bytes(x:torch.Tensor)->torch.Tensor: return x.clamp(0, 1).mul(255).round().byte() # from [0, 1]
 
+WHOLE = .35 # share of examples that are whole photographs; the others are views
+
 class Pairs:
-    "Examples, made once: thumbnail, numbers, tiles; tiles of the original, what undoes the fault."
+    "Examples, made once: thumbnail, numbers, moments, tiles; tiles of the original, what undoes the fault."
     def __init__(self, photos:Sequence[torch.Tensor], count:int, *parts:str|int): # (3, H, W) of bytes; examples; names of the draws
         self.rows = [self.made(photos, generator("pairs", *parts, i)) for i in range(count)]
     def made(self, photos, rng):
-        x = view(photos[int(rng.integers(len(photos)))], rng)
+        photo = photos[int(rng.integers(len(photos)))]
+        x = photo.float().div(255) if rng.random() < WHOLE else view(photo, rng)
         worse, undo = worsen(x, rng)
-        (small, numbers), places = look(worse[None]), tile_places(x.shape[1:], rng)
-        return to_bytes(small[0]), numbers[0], to_bytes(cut(worse, places)), to_bytes(cut(x, places)), undo
+        (small, numbers, seen), places = look(worse[None]), tile_places(x.shape[1:], rng)
+        return to_bytes(small[0]), numbers[0], seen[0], to_bytes(cut(worse, places)), to_bytes(cut(x, places)), undo
     def __len__(self): return len(self.rows)
     def __getitem__(self, i:int): return tuple(v.float().div(255) if v.dtype == torch.uint8 else v for v in self.rows[i])
 
@@ -351,11 +387,11 @@ class Pairs:
 class OnTiles(nn.Module):
     "A network as it is taught by pairs: it reads the picture and edits the tiles."
     def __init__(self, net:nn.Module): super().__init__(); self.net = net
-    def forward(self, small, numbers, tiles)->tuple: # tiles (B, T, 3, h, w); unit (B, 8), log-odds (B,), edited tiles
+    def forward(self, small, numbers, seen, tiles)->tuple: # tiles (B, T, 3, h, w); unit (B, 8), log-odds (B,), edited tiles
         net, flat = self.net, tiles.flatten(0, 1)
         def each(v): return v.repeat_interleave(tiles.shape[1], 0)
         if net.kind == "pixels": return small.new_zeros(len(small), 0), small.new_full([len(small)], 9.), net.change(flat, each(small)).view_as(tiles)
-        unit, sure = net.weigh(small, numbers)
+        unit, sure = net.weigh(small, numbers, seen)
         values = net.values(unit if self.training else net.hold(unit, sure))
         return unit, sure, edit(flat, each(values), each(pivot(small, values))).view_as(tiles)
 
@@ -385,20 +421,22 @@ def expected_loss(predicted:tuple, clean:torch.Tensor, undo:torch.Tensor, *seen:
     return -(share*won.clamp(min=-LOSS)).mean() + 3*trust + .1*undo_loss(predicted, clean, undo)
 
 # %% ../nbs/09_enhance.ipynb #e411afc4
-SPARED = .02 # dB that clean photographs may lose on average
+SPARED, TOUCHED = .02, .01 # dB that clean photographs may lose on average, and the share that may be edited
 
 @torch.no_grad()
-def least_caution(net:Knobs, photos:Sequence[torch.Tensor], views:int=2)->float: # (3, H, W) of bytes; views of each, log-odds
+def least_caution(net:Knobs, photos:Sequence[torch.Tensor], views:int=2)->float: # (3, H, W) of bytes; views of each beside the whole; log-odds
     "Found on clean photographs; the network must be in evaluation mode."
     sure, lost = [0.], []
-    for number in range(views*len(photos)):
-        x = view(photos[number % len(photos)], generator("caution", number))
+    for number in range((views + 1)*len(photos)):
+        photo = photos[number % len(photos)]
+        x = view(photo, generator("caution", number)) if number >= len(photos) else photo.float().div(255)
         y = stored(x)
         unit, odds = net.weigh(*look(y[None]))
         edited = to_bytes(edit(y[None], net.values(unit))).float().div(255)
         sure.append(float(odds)); lost.append(-float(gains((edited,), x[None], y[None])))
     sure, lost = np.array(sure), np.array([0., *lost])
-    return float(min(c for c in sure if c >= 0 and np.sum(lost*(sure > c)) <= SPARED*len(lost)))
+    spared = lambda c: np.sum(lost*(sure > c)) <= SPARED*len(lost) and np.mean(sure > c) <= TOUCHED
+    return float(min(c for c in sure if c >= 0 and spared(c)))
 
 # %% ../nbs/09_enhance.ipynb #d0860639
 WATCHED = [CHANNELS.index(name)*len(LEVELS) + int((LEVELS - level).abs().argmin()) for name, level in
@@ -508,7 +546,7 @@ def fit(net:nn.Module, loss:Callable, train:Sequence, valid:Sequence, epochs:int
     def changed(p, clean, undo, worse): return change(p[1], worse).mean()
     def taught(predicted, *targets): return loss(predicted, *targets) if torch.is_grad_enabled() else predicted[-1].new_zeros(()) # only in training
     loaders = DataLoaders(DataLoader(train, bs=batch, shuffle=not reward), DataLoader(valid, bs=batch))
-    loaders.n_inp = 1 if reward else 3
+    loaders.n_inp = 1 if reward else 4
     metrics = [gain, quality, naturalness, changed] if reward else [gain]
     learner = Learner(loaders, net if reward else OnTiles(net), taught, metrics=metrics, cbs=[Keep(), *[Still()]*bool(reward)], wd=.02)
     with learner.no_bar(), learner.no_logging():
@@ -520,15 +558,14 @@ def fit(net:nn.Module, loss:Callable, train:Sequence, valid:Sequence, epochs:int
     return pd.DataFrame(rows, columns=["gain", "quality", "naturalness", "change"][:len(metrics)]).rename_axis("epoch").reset_index()
 
 # %% ../nbs/09_enhance.ipynb #83f1f972
-RECIPES = {"clean": (None, 0, 0), "under-exposure": ("under_exposure", .05, .3), "over-exposure": ("over_exposure", .018, .345), "low contrast": ("linear_contrast", .25, .75),
-           "faded colour": ("desaturation", .3, .8), "noise": ("gaussian_noise", .05, .35)} # mechanism, severities; half a stop to 1.7 stops less, .3 to 1.2 stops more light
+RECIPES = {"clean": None, "under-exposure": ("under_exposure", .263), "over-exposure": ("over_exposure", .273), "low contrast": ("linear_contrast", .588),
+           "faded colour": ("desaturation", .57), "noise": ("gaussian_noise", .2)} # mechanism and severity: 1.5 stops less light, a stop more, contrast times .45, colour times .4
 
 def spoil(x:torch.Tensor, recipe:str, # (3, H, W); in RECIPES
           *parts:str|int)->torch.Tensor: # as its file would be
     "A photograph as it is judged."
-    how, low, high = RECIPES[recipe]
-    amount = float(generator("judged", recipe, *parts).uniform(low, high))
-    return stored(apply_recipe(x, [(how, amount)], *parts) if how else x)
+    step = RECIPES[recipe]
+    return stored(apply_recipe(x, [step], *parts) if step else x)
 
 # %% ../nbs/09_enhance.ipynb #ea9da35a
 def measures(x:torch.Tensor, clean:torch.Tensor, # (3, H, W)
@@ -583,8 +620,8 @@ def enhance_image(image:Image.Image, # RGB, upright
                   net:nn.Module, strength:float=1. # of the knobs, from 0; 1 is what the network says
                  )->tuple[Image.Image, dict]: # edited, and the knobs by name ({} for a network of pixels)
     "The whole picture, edited at full resolution."
-    small, numbers = look_at(image)
-    values = net.values(net.decide(small, numbers))*strength if net.kind == "knobs" else None
+    small, *more = look_at(image)
+    values = net.values(net.decide(small, *more))*strength if net.kind == "knobs" else None
     middle, pixels = pivot(small, values) if values is not None else None, np.asarray(image)
     out = np.empty_like(pixels)
     for top in range(0, image.height, ROWS):
@@ -910,6 +947,7 @@ def reward_runs(lesson:Lesson, start:nn.Module, reward:Reward, steps:int, seeds:
             name, net = way if begun else f"{way} from nothing", copy_of(start) if begun else Knobs()
             more, rate, patience = (1, 3e-4, 3) if begun else (3, 2e-3, epochs) # who begins at nothing loses first: not stopped, but taken back to the best
             logs[name, seed] = follow(lesson, net, way, reward, epochs, max(1, more*steps//epochs), rate, seed, fidelity, patience)
+            if begun: net.settings["caution"] = round(least_caution(net, lesson.aside), 4)
             if seed == 0: nets[name] = net
         name, net = f"score alone, {way}", copy_of(start, reach=2., caution=0.)
         logs[name, 0], nets[name] = follow(lesson, net, way, reward.having(0., 0), epochs, max(1, 2*steps//epochs), 2e-3, 0, 0., 0), net

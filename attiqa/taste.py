@@ -423,7 +423,7 @@ def label_curve(net:AttributeNet, data:ScoredImages, maps:np.ndarray, counts:lis
     rows, ratings, before = [], Ratings([], data.scores, None), first_logits(net, readings(net, maps))
     for split in range(splits):
         pool, test = halves(data, split, seed)
-        found = {("start", 0): before[test]}
+        found = {("start", 0): before[test]} if np.ptp(before) else {} # a backbone that was never taught quality says nothing yet
         for count, method in product([n for n in counts if n <= len(pool)], methods):
             found[method, count] = says(learned(net, maps, data, ratings, pool[:count], method), maps, data, test, method)
         rows += [dict(method=method, labels=count, split=split, test=len(test), srcc=_ranks_alike(logits, logits, data.scores[test])[0])
