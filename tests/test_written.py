@@ -148,7 +148,8 @@ def test_tables_and_their_journal_share_no_file(tmp_path, monkeypatch, capsys, t
 def loud(tmp_path_factory):
     "A file of a network that is sure of making everything lighter."
     net = e.Knobs().eval()
-    net.mind[-1].bias.data[[0, len(e.EDITS), -1]] = torch.tensor([.3, 5., 5.])
+    net.mind[-1].bias.data[[0, len(e.EDITS)]] = torch.tensor([.3, 5.])
+    net.doubt[-1].bias.data.fill_(5.)
     return str(e.save_enhancer(net, tmp_path_factory.mktemp("networks")/"loud.safetensors", {}))
 
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description xmp:Rating="5"/></rdf:RDF></x:xmpmeta>'
