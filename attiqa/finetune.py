@@ -5,6 +5,7 @@
 # %% ../nbs/05_finetune.ipynb #f8520d9a
 from __future__ import annotations
 import os, re, time
+from collections.abc import Callable
 from copy import deepcopy
 from datetime import datetime, timezone
 from pathlib import Path
@@ -20,132 +21,189 @@ from sklearn.model_selection import GridSearchCV, GroupKFold, GroupShuffleSplit
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVR
-from .core import EMBEDDED, AttiqaError, generator, record, require, run_path, seed_all, stable_seed, write_parquet
-from .crops import enlarge, rank_shares
-from .datasets import kept_splits, split_groups
-from .features import ScoredImages, frozen_features, looks, network_model, scored_images, surrogate_images
+from .core import AttiqaError, generator, seed_all, stable_seed, write_parquet
+from .runs import require_input, EMBEDDED_RUN, run_path, record_stage
+from .crops import fractional_ranks
+from .splits import load_or_make_splits, split_groups
+from .features import ScoredImages, frozen_features, image_views, network_model
+from .features import scored_images, surrogate_images
 from .metrics import agreement
-from .images import ImageSource, open_source, to_tensor
+from .images import random_crop, ImageSource, open_source, to_tensor
 from .model import AttributeNet, folded, load_model, save_model, with_frozen_norms, with_regressor
-from .pretrain import fix_kernels, pretrain, use_gpu
+from .pretrain import freeze_kernels, gpu_option
 from .training import HalfPrecision, HoldAttributes, MovingAverage, keep_memory
 
 # %% auto #0
-__all__ = ['STRENGTHS', 'PROBES', 'QUALITY_LOSSES', 'SCALE_FREE', 'FULL_STRENGTH', 'signed_root', 'spectrum',
-           'left_out_residuals', 'ridge_fit', 'linear_probe', 'svr_probe', 'l1_quality', 'plcc_quality', 'norm_in_norm',
-           'score_loss', 'quality_loss', 'QualityHead', 'HeadsNet', 'QualityNet', 'depth_groups', 'BestEpoch',
-           'set_aside', 'fit_quality', 'rows_of', 'ScoredCrops', 'match_scale', 'logits_of', 'percentile_scale',
-           'fit_head', 'fit_linear', 'linear_start', 'predict_quality', 'settle', 'thaw', 'fit_heads', 'heads_probe',
-           'fit_network', 'results_of', 'today', 'finetune']
+__all__ = ['RIDGE_STRENGTHS', 'PROBES', 'QUALITY_LOSSES', 'SCALE_FREE_LOSSES', 'WHOLE_NETWORK_SETTINGS', 'signed_root',
+           'ridge_decomposition', 'left_out_residuals', 'ridge_fit', 'linear_probe', 'svr_probe', 'l1_quality',
+           'plcc_quality', 'norm_in_norm', 'score_loss', 'quality_loss', 'QualityHead', 'HeadsNet', 'QualityNet',
+           'depth_groups', 'BestEpoch', 'validation_split', 'fit_quality', 'scored_rows', 'ScoredCrops', 'match_scale',
+           'quality_logits', 'percentile_scale', 'fit_head', 'fit_linear', 'linear_start', 'predict_quality',
+           'unfreeze', 'set_head_statistics', 'fit_heads', 'heads_probe', 'fit_network', 'metrics_per_split',
+           'model_date', 'finetune']
 
 # %% ../nbs/05_finetune.ipynb #7fa37a4c
-def signed_root(x:np.ndarray)->np.ndarray:
-    "Square root of the magnitude, the sign kept."
+def signed_root(x:np.ndarray # any shape
+               )->np.ndarray: # the same shape
+    "Square root of the magnitude; the sign is kept."
     return np.sign(x)*np.sqrt(np.abs(x))
 
-STRENGTHS = tuple(np.logspace(-1, 5, 13)) # of the ridge, that are tried
+# %% ../nbs/05_finetune.ipynb #219b2ece
+RIDGE_STRENGTHS = tuple(np.logspace(-1, 5, 13)) # candidates
 
-def spectrum(x:np.ndarray # (n, p), centred
-            )->tuple[np.ndarray, np.ndarray]: # left singular vectors (n, r), squared singular values (r,)
-    "What ridge regression needs of a matrix, by way of the smaller of its two products with itself."
+# %% ../nbs/05_finetune.ipynb #09b4207f
+def ridge_decomposition(x:np.ndarray # (n, p), centred
+                       )->tuple[np.ndarray, np.ndarray]: # vectors (n, r), squared singular values (r,)
+    "Left singular vectors of a matrix, from the smaller of its two products with itself."
     wide = x.shape[0] <= x.shape[1]
     power, vectors = np.linalg.eigh(x @ x.T if wide else x.T @ x)
     kept = power > 1e-9*power.max(initial=1e-300)
     power, vectors = power[kept], vectors[:, kept]
     return (vectors if wide else x @ vectors/np.sqrt(power)), power
 
-def left_out_residuals(u:np.ndarray, power:np.ndarray, # from `spectrum`
+# %% ../nbs/05_finetune.ipynb #8d548684
+def left_out_residuals(u:np.ndarray, # (n, r), from `ridge_decomposition`
+                       power:np.ndarray, # (r,), from `ridge_decomposition`
                        y:np.ndarray, # (n,), centred
-                       groups:np.ndarray, # (n,) what is left out together
-                       strength:float)->np.ndarray: # (n,) errors of the ridge that did not see the group
+                       groups:np.ndarray, # (n,); the rows of a group are left out together
+                       strength:float # of the ridge, above 0
+                      )->np.ndarray: # (n,) errors of the ridge that was fitted without the group
     "Leave-one-group-out residuals of ridge regression with an intercept."
     shrink = power/(power + strength)
     residuals = y - u @ (shrink*(u.T @ y))
-    out = residuals/(1 - 1/len(y) - u**2 @ shrink)
-    names, place, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    left_out = residuals/(1 - 1/len(y) - u**2 @ shrink)
+    _, place, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     for number in np.flatnonzero(sizes > 1):
         rows = np.flatnonzero(place == number)
-        out[rows] = np.linalg.solve(np.eye(len(rows)) - 1/len(y) - (u[rows]*shrink) @ u[rows].T, residuals[rows])
-    return out
+        remaining = np.eye(len(rows)) - 1/len(y) - (u[rows]*shrink) @ u[rows].T
+        left_out[rows] = np.linalg.solve(remaining, residuals[rows])
+    return left_out
 
 # %% ../nbs/05_finetune.ipynb #c3334546
 def ridge_fit(features:np.ndarray, # (n, D)
               scores:np.ndarray, # (n,)
-              groups:np.ndarray, # (n,) what is left out together
-              strengths=STRENGTHS)->tuple[float, np.ndarray, float]: # mean squared left-out error, weights (D,), shift
-    "Ridge on standardized features, as weights for the features as they are; the strength with the smallest left-out error."
-    if len(np.unique(groups)) < 2: groups = np.arange(len(groups)) # nothing would be left to fit
+              groups:np.ndarray, # (n,); the rows of a group are left out together
+              strengths:tuple=RIDGE_STRENGTHS # candidates
+             )->tuple[float, np.ndarray, float]: # mean squared left-out error, weights (D,), intercept
+    "Ridge on standardized features, with the strength that has the smallest left-out error."
+    if len(np.unique(groups)) < 2: groups = np.arange(len(groups)) # leaving out the only group leaves no rows
     scaler = StandardScaler().fit(features.astype(np.float64))
     x, y = scaler.transform(features.astype(np.float64)), scores - scores.mean()
-    u, power = spectrum(x)
-    error, strength = min((np.square(left_out_residuals(u, power, y, groups, a)).mean(), a) for a in strengths)
+    u, power = ridge_decomposition(x)
+    error_of = lambda strength: np.square(left_out_residuals(u, power, y, groups, strength)).mean()
+    error, strength = min((error_of(strength), strength) for strength in strengths)
     weights = x.T @ (u @ ((u.T @ y)/(power + strength)))/scaler.scale_
     return error, weights, scores.mean() - scaler.mean_ @ weights
 
 # %% ../nbs/05_finetune.ipynb #bcd1705f
 def linear_probe(features:np.ndarray, # (N, D)
-                 scores:np.ndarray, train:np.ndarray, # (N,); row positions
-                 groups:np.ndarray|None=None, # (N,) of `split_groups`; None where no two rows belong together
-                 strengths=STRENGTHS, forms=(np.asarray, signed_root))->np.ndarray: # (N,) predictions for all rows
-    "Ridge on standardized features, its strength and the form of the features chosen inside the training part."
+                 scores:np.ndarray, # (N,)
+                 train:np.ndarray, # row positions of the training part
+                 groups:np.ndarray|None=None, # (N,) from `split_groups`; None: every row is its own group
+                 strengths:tuple=RIDGE_STRENGTHS, # candidates
+                 forms:tuple[Callable, ...]=(np.asarray, signed_root) # candidate transforms of the features
+                )->np.ndarray: # (N,) predictions for all rows
+    "Ridge on standardized features; strength and form of the features are chosen inside the training part."
     inside = np.arange(len(train)) if groups is None else groups[train]
     fits = [(*ridge_fit(form(features[train]), scores[train], inside, strengths), form) for form in forms]
-    _, weights, shift, form = min(fits, key=lambda fit: fit[0])
-    return form(features.astype(np.float64)) @ weights + shift
+    _, weights, intercept, form = min(fits, key=lambda fit: fit[0])
+    return form(features.astype(np.float64)) @ weights + intercept
 
 # %% ../nbs/05_finetune.ipynb #fb4e3df4
-def svr_probe(features:np.ndarray, scores:np.ndarray, train:np.ndarray, groups:np.ndarray|None=None)->np.ndarray: # as `linear_probe`
-    "Support vector regression, Gaussian kernel, constants by three folds inside the training part."
-    grid = {"svr__C": (.1, 1., 10.), "svr__gamma": (.01, .05)}
+_SVR_GRID = {"svr__C": (.1, 1., 10.), "svr__gamma": (.01, .05)}
+
+def svr_probe(features:np.ndarray, # (N, D)
+              scores:np.ndarray, # (N,)
+              train:np.ndarray, # row positions of the training part
+              groups:np.ndarray|None=None # (N,) from `split_groups`; None: every row is its own group
+             )->np.ndarray: # (N,) predictions for all rows
+    "Support vector regression with a Gaussian kernel; three folds of the training part choose its constants."
     inside = (np.arange(len(features)) if groups is None else groups)[train]
-    folds, machine = min(3, len(np.unique(inside))), make_pipeline(StandardScaler(), SVR(epsilon=.05))
-    if folds < 2: return machine.fit(features[train], scores[train]).predict(features) # nothing to choose by
-    search = GridSearchCV(machine, grid, cv=GroupKFold(folds), scoring="neg_mean_squared_error")
+    folds = min(3, len(np.unique(inside)))
+    machine = make_pipeline(StandardScaler(), SVR(epsilon=.05))
+    if folds < 2: return machine.fit(features[train], scores[train]).predict(features) # one group alone
+    search = GridSearchCV(machine, _SVR_GRID, cv=GroupKFold(folds), scoring="neg_mean_squared_error")
     return search.fit(features[train], scores[train], groups=inside).predict(features)
 
-PROBES = dict(ridge=linear_probe, svr=svr_probe) # what reads frozen features
+# %% ../nbs/05_finetune.ipynb #81c0a8f0
+PROBES = dict(ridge=linear_probe, svr=svr_probe) # regressions on frozen features
 
 # %% ../nbs/05_finetune.ipynb #af6d1ec2
+def l1_quality(predicted:torch.Tensor, # (B,) in [0, 1]
+               scores:torch.Tensor # (B,) in [0, 1]
+              )->torch.Tensor: # scalar
+    "Mean absolute difference."
+    return F.l1_loss(predicted, scores)
+
+# %% ../nbs/05_finetune.ipynb #18d05375
 def _unit(values): # mean 0, length 1
     return F.normalize(values - values.mean(), dim=0, eps=1e-8)
 
-def l1_quality(predicted:torch.Tensor, scores:torch.Tensor): return F.l1_loss(predicted, scores)
-def plcc_quality(predicted:torch.Tensor, scores:torch.Tensor): return (1 - (_unit(predicted)*_unit(scores)).sum())/2
-def norm_in_norm(predicted:torch.Tensor, scores:torch.Tensor): return (_unit(predicted) - _unit(scores)).abs().sum()/(2*len(scores)**.5)
-def score_loss(predicted:torch.Tensor, scores:torch.Tensor): return l1_quality(predicted, scores) + 2*plcc_quality(predicted, scores)
+def plcc_quality(predicted:torch.Tensor, # (B,) in [0, 1]
+                 scores:torch.Tensor # (B,) in [0, 1]
+                )->torch.Tensor: # scalar in [0, 1]
+    "One minus Pearson's correlation, halved."
+    return (1 - (_unit(predicted)*_unit(scores)).sum())/2
 
-QUALITY_LOSSES = {"l1+plcc": score_loss, "l1": l1_quality, "plcc": plcc_quality, "norm-in-norm": norm_in_norm} # of (B,) predictions and scores in [0, 1]
-SCALE_FREE = ("plcc", "norm-in-norm")
+# %% ../nbs/05_finetune.ipynb #f5f8f76a
+def norm_in_norm(predicted:torch.Tensor, # (B,) in [0, 1]
+                 scores:torch.Tensor # (B,) in [0, 1]
+                )->torch.Tensor: # scalar in [0, 1]
+    "L1 distance of normalized predictions and normalized scores."
+    return (_unit(predicted) - _unit(scores)).abs().sum()/(2*len(scores)**.5)
 
-def quality_loss(name:str)->callable: # (logits, scores) to a scalar
-    "A loss by name, on what comes before the sigmoid."
-    if name not in QUALITY_LOSSES: raise AttiqaError(f"no loss {name!r}; there are {', '.join(QUALITY_LOSSES)}")
+# %% ../nbs/05_finetune.ipynb #242fd319
+def score_loss(predicted:torch.Tensor, # (B,) in [0, 1]
+               scores:torch.Tensor # (B,) in [0, 1]
+              )->torch.Tensor: # scalar
+    "L1 loss plus twice the correlation loss."
+    return l1_quality(predicted, scores) + 2*plcc_quality(predicted, scores)
+
+# %% ../nbs/05_finetune.ipynb #7381898f
+QUALITY_LOSSES = {"l1+plcc": score_loss, "l1": l1_quality, "plcc": plcc_quality, "norm-in-norm": norm_in_norm}
+SCALE_FREE_LOSSES = ("plcc", "norm-in-norm") # a line fitted on the training part restores the scale
+
+# %% ../nbs/05_finetune.ipynb #68adc63b
+def quality_loss(name:str # in QUALITY_LOSSES
+                )->Callable: # (logits, scores) to a scalar
+    "A loss on the logits, before the sigmoid; AttiqaError where the name is unknown."
+    if name not in QUALITY_LOSSES:
+        raise AttiqaError(f"no loss {name!r}; there are {', '.join(QUALITY_LOSSES)}")
     return lambda logits, scores: QUALITY_LOSSES[name](torch.sigmoid(logits), scores)
 
 # %% ../nbs/05_finetune.ipynb #5cdd74db
 class QualityHead(torch.nn.Module):
-    "The regressor on frozen features, as fastai trains it."
-    def __init__(self, net:AttributeNet): super().__init__(); self.regressor = net.regressor
+    "The regressor on frozen features of the heads."
+    def __init__(self, net:AttributeNet): # its regressor is trained
+        super().__init__()
+        self.regressor = net.regressor
     def forward(self, features): return self.regressor(features)[:, 0]
 
+# %% ../nbs/05_finetune.ipynb #69c36e4d
 class HeadsNet(torch.nn.Module):
-    "Heads and regressor on the backbone's frozen responses, as fastai trains them."
-    def __init__(self, net:AttributeNet): super().__init__(); self.norm, self.heads, self.maps, self.regressor = net.norm, net.heads, net.maps, net.regressor
+    "Heads and regressor on frozen responses of the backbone."
+    def __init__(self, net:AttributeNet): # its heads and regressor are trained
+        super().__init__()
+        self.norm, self.heads, self.maps, self.regressor = net.norm, net.heads, net.maps, net.regressor
     def features(self, pooled): return torch.cat(AttributeNet.embed(self, pooled), 1)
     def forward(self, pooled): return self.regressor(self.features(pooled))[:, 0]
 
+# %% ../nbs/05_finetune.ipynb #870d93e4
 class QualityNet(torch.nn.Module):
-    "The whole network, as fastai trains it."
-    def __init__(self, net:AttributeNet): super().__init__(); self.net = net
+    "The whole network on pixels."
+    def __init__(self, net:AttributeNet): # trained as a whole
+        super().__init__()
+        self.net = net
     def forward(self, x):
         features = self.net.features(x)
         with torch.autocast(x.device.type, enabled=False): return self.net.regressor(features)[:, 0]
 
 # %% ../nbs/05_finetune.ipynb #a2ee105e
-def depth_groups(model:QualityNet)->list[list]: # parameters that learn, from the pixels to the score
-    "Parameters in groups by depth: a group each stage of the backbone, then heads and regressor."
-    net, groups = model.net, {}
-    for name, parameter in net.named_parameters():
+def depth_groups(model:QualityNet # its network has a backbone and heads
+                )->list[list]: # trainable parameters, from the pixels to the score
+    "One group of parameters for each stage of the backbone, then one for heads and regressor."
+    groups = {}
+    for name, parameter in model.net.named_parameters():
         depth = re.match(r"\D*\d*", name)[0] if name.startswith("backbone.") else "top"
         if parameter.requires_grad: groups.setdefault(depth, []).append(parameter)
     return [*(group for depth, group in groups.items() if depth != "top"), groups["top"]]
@@ -156,278 +214,418 @@ class BestEpoch(TrackerCallback):
     def __init__(self): super().__init__(monitor="spearmanr", comp=np.greater)
     def after_epoch(self):
         super().after_epoch()
-        if self.new_best: self.kept, self.kept_epoch = {k: v.clone() for k, v in self._validated().state_dict().items()}, self.epoch
+        if not self.new_best: return
+        self.kept = {k: v.clone() for k, v in self._validated().state_dict().items()}
+        self.kept_epoch = self.epoch
     def _validated(self): # the network whose SRCC was measured
-        return self.learn.moving_average.average.module if hasattr(self.learn, "moving_average") else self.model
+        if hasattr(self.learn, "moving_average"): return self.learn.moving_average.average.module
+        return self.model
     def after_fit(self):
         if hasattr(self, "kept"): self.model.load_state_dict(self.kept)
 
-def set_aside(groups:np.ndarray, train:np.ndarray, # (N,); row positions
-              share:float, seed:int)->tuple[np.ndarray, np.ndarray]: # row positions: learnt from, set aside; none for a share of 0
-    "A validation part inside the training part, by group."
+# %% ../nbs/05_finetune.ipynb #4c8e5891
+def validation_split(groups:np.ndarray, # (N,)
+                     train:np.ndarray, # row positions of the training part
+                     share:float, # of the training part that is held out; 0 for none
+                     seed:int # of the split
+                    )->tuple[np.ndarray, np.ndarray]: # row positions: to train on, held out
+    "Hold out a part of the training part, by group."
     if not share: return train, train[:0]
     splitter = GroupShuffleSplit(1, test_size=share, random_state=stable_seed("set aside", seed) % 2**32)
-    learn, aside = next(splitter.split(train, groups=groups[train]))
-    return np.sort(train[learn]), np.sort(train[aside])
+    learn, held = next(splitter.split(train, groups=groups[train]))
+    return np.sort(train[learn]), np.sort(train[held])
 
 # %% ../nbs/05_finetune.ipynb #c7199e44
+def _check_choice(choose, valid):
+    if choose not in ("last", "best"): raise AttiqaError(f"choose is {choose!r}; it is 'last' or 'best'")
+    if choose == "best" and not len(valid):
+        raise AttiqaError("choose is 'best', which needs held-out images; give held above 0")
+
+# %% ../nbs/05_finetune.ipynb #868d6d70
+def _quality_loaders(train, valid, batch): # fastai needs validation rows; an empty part is replaced
+    first = train[:batch] if isinstance(train, list) else train.first(batch)
+    learn = DataLoader(train, bs=batch, shuffle=True, drop_last=len(train) > batch)
+    return DataLoaders(learn, DataLoader(valid if len(valid) else first, bs=batch))
+
+# %% ../nbs/05_finetune.ipynb #b128a86a
 def fit_quality(model:torch.nn.Module, # QualityHead, HeadsNet or QualityNet
                 train, # dataset of (input, score)
-                valid, # likewise, may be empty
-                epochs:int, batch:int, rate:float|slice, # a slice spreads rates over the splitter's groups
+                valid, # dataset of (input, score); may be empty
+                epochs:int, # passes over train
+                batch:int, # rows in a batch
+                rate:float|slice, # highest learning rate; a slice spreads rates over the splitter's groups
                 loss:str="l1+plcc", # in QUALITY_LOSSES
                 choose:str="last", # epoch whose weights are kept: 'last', or 'best' on valid
-                splitter=trainable_params, callbacks=(), decay:float=.01 # of the weights
-               )->pd.DataFrame: # a row an epoch: train_loss, valid_loss, srcc on valid
-    "Train with fastai's one-cycle; the model ends in evaluation mode."
-    if choose not in ("last", "best"): raise AttiqaError(f"choose is {choose!r}; it is 'last' or 'best'")
-    if choose == "best" and not len(valid): raise AttiqaError("the best epoch is chosen on images set aside; give held above 0")
-    watched = valid if len(valid) else train[:batch] if isinstance(train, list) else train.first(batch) # fastai wants something to watch
-    loaders = DataLoaders(DataLoader(train, bs=batch, shuffle=True, drop_last=len(train) > batch), DataLoader(watched, bs=batch))
-    learner = Learner(loaders, model, loss_func=quality_loss(loss), wd=decay, splitter=splitter, metrics=SpearmanCorrCoef(),
-                      cbs=[BnFreeze(), *callbacks, *([BestEpoch()] if choose == "best" else [])])
+                splitter:Callable=trainable_params, # groups of parameters
+                callbacks:tuple=(), # of fastai
+                decay:float=.01 # weight decay
+               )->pd.DataFrame: # one row per epoch: train_loss, valid_loss, srcc on valid
+    "Train a module and leave it in evaluation mode; AttiqaError where `choose` cannot be followed."
+    _check_choice(choose, valid)
+    callbacks = [BnFreeze(), *callbacks, *([BestEpoch()] if choose == "best" else [])]
+    learner = Learner(_quality_loaders(train, valid, batch), model, loss_func=quality_loss(loss), wd=decay,
+                      splitter=splitter, metrics=SpearmanCorrCoef(), cbs=callbacks)
     with learner.no_bar(), learner.no_logging(): learner.fit_one_cycle(epochs, rate)
     model.eval()
-    log = pd.DataFrame(learner.recorder.values, columns=["train_loss", "valid_loss", "srcc"]).rename_axis("epoch").reset_index()
+    log = pd.DataFrame(learner.recorder.values, columns=["train_loss", "valid_loss", "srcc"])
+    log = log.rename_axis("epoch").reset_index()
     return log if len(valid) else log.assign(valid_loss=np.nan, srcc=np.nan)
 
 # %% ../nbs/05_finetune.ipynb #59f90c96
-def rows_of(features:torch.Tensor, scores:np.ndarray, rows:np.ndarray)->list: # of (features, score)
+def scored_rows(features:torch.Tensor, # (N, D)
+                scores:np.ndarray, # (N,)
+                rows:np.ndarray # row positions
+               )->list: # of (features, score)
+    "Pairs of features and score for some rows."
     return [(features[i], torch.tensor(scores[i], dtype=torch.float32)) for i in rows]
 
+# %% ../nbs/05_finetune.ipynb #3961aa57
 class ScoredCrops:
-    "Random crops of scored images, mirrored half of the time: (pixels, score)."
-    def __init__(self, data:ScoredImages, rows:np.ndarray, crop:int, seed:int, look:str="whole"): # look: before cropping, one view
-        self.data, self.rows, self.crop, self.seed, self.look, self.drawn = data, rows, crop, seed, look, 0
-    def first(self, count): return ScoredCrops(self.data, self.rows[:count], self.crop, self.seed, self.look)
+    "Random crops of scored images, mirrored with probability 0.5: (pixels, score)."
+    def __init__(self,
+                 data:ScoredImages, # the images
+                 rows:np.ndarray, # row positions
+                 crop:int, # pixels per side
+                 seed:int, # of the crops
+                 view_policy:str="whole"): # how an image is resized before cropping: whole, or short:N
+        self.data, self.rows, self.crop, self.seed, self.view_policy = data, rows, crop, seed, view_policy
+        self.drawn = 0
+    def first(self, count): # the same of the first rows
+        return ScoredCrops(self.data, self.rows[:count], self.crop, self.seed, self.view_policy)
     def __len__(self): return len(self.rows)
     def __getitem__(self, i:int):
         self.drawn += 1
-        x, rng = enlarge(looks(self.data.pixels(self.rows[i]), self.look)[0], self.crop), generator("finetune", self.seed, self.drawn)
-        top, left = (int(rng.integers(0, n - self.crop + 1)) for n in x.shape[1:])
-        x = x[:, top:top + self.crop, left:left + self.crop]
-        return (x if rng.random() < .5 else x.flip(-1)), torch.tensor(self.data.scores[self.rows[i]], dtype=torch.float32)
+        whole = image_views(self.data.pixels(self.rows[i]), self.view_policy)[0]
+        x = random_crop(whole, self.crop, generator("finetune", self.seed, self.drawn))
+        return x, torch.tensor(self.data.scores[self.rows[i]], dtype=torch.float32)
 
 # %% ../nbs/05_finetune.ipynb #ac668758
 @torch.no_grad()
-def match_scale(net:AttributeNet, logits:torch.Tensor, scores:np.ndarray): # (n,) of training images
+def match_scale(net:AttributeNet, # its last layer changes
+                logits:torch.Tensor, # (n,) of the regressor
+                scores:np.ndarray): # (n,) of the same images, in [0, 1]
     "Least squares from the regressor's logits to those of the scores, folded into its last layer."
     target = torch.logit(torch.as_tensor(scores, dtype=torch.float32).clamp(.01, .99))
-    gain = ((logits - logits.mean())*(target - target.mean())).sum()/(logits - logits.mean()).square().sum().clamp(min=1e-8)
+    centred = logits - logits.mean()
+    gain = (centred*(target - target.mean())).sum()/centred.square().sum().clamp(min=1e-8)
     last = net.regressor[-1]
-    last.weight.mul_(gain); last.bias.mul_(gain).add_(target.mean() - gain*logits.mean())
+    last.weight.mul_(gain)
+    last.bias.mul_(gain).add_(target.mean() - gain*logits.mean())
 
-# %% ../nbs/05_finetune.ipynb #d94d2404
+# %% ../nbs/05_finetune.ipynb #fcecc2b1
 @torch.inference_mode()
-def logits_of(net:AttributeNet, source:ImageSource)->torch.Tensor: # (N,)
-    "What the regressor says of whole images, before the sigmoid."
+def quality_logits(net:AttributeNet, # stays as it is
+                   source:ImageSource # images of any size
+                  )->torch.Tensor: # (N,)
+    "The regressor's output on whole images, before the sigmoid."
     quick = deepcopy(net).eval()
     quick.backbone = folded(quick.backbone)
-    return torch.cat([quick.regressor(quick.features(to_tensor(source.load(key))[None]))[:, 0] for key in source.keys])
+    pixels = (to_tensor(source.load(key))[None] for key in source.keys)
+    return torch.cat([quick.regressor(quick.features(x))[:, 0] for x in pixels])
 
+# %% ../nbs/05_finetune.ipynb #d94d2404
 def percentile_scale(net:AttributeNet, # its last layer changes
-                     ordinary:ImageSource)->dict: # what the card says of it
-    "Make quality the share of ordinary photographs that an image stands above."
-    logits = logits_of(net, ordinary)
-    match_scale(net, logits, rank_shares(logits[:, None].numpy())[:, 0])
+                     ordinary:ImageSource # ordinary photographs
+                    )->dict: # entries of the model's card
+    "Make quality the share of ordinary photographs that score below an image."
+    logits = quality_logits(net, ordinary)
+    match_scale(net, logits, fractional_ranks(logits[:, None].numpy())[:, 0])
     return dict(ordinary=len(ordinary))
 
+# %% ../nbs/05_finetune.ipynb #3719b966
+@torch.no_grad()
+def _fold_scaling(regressor, mean, std): # of standardized features, into the first layer
+    first = regressor[0]
+    first.bias.sub_(first.weight @ (mean/std))
+    first.weight.div_(std)
+
 # %% ../nbs/05_finetune.ipynb #dfe2e669
-def fit_head(net:AttributeNet, features:torch.Tensor, # (N, 5*embedding) of the heads
-             scores:np.ndarray, train:np.ndarray, aside:np.ndarray, # row positions: learnt from, set aside
-             epochs:int, batch:int, rate:float, loss:str="l1+plcc", choose:str="last")->np.ndarray: # (N,) predictions
-    "Train the regressor on frozen features; the features are standardized first and the scaling folded into its weights."
+def fit_head(net:AttributeNet, # its regressor is trained
+             features:torch.Tensor, # (N, 5*embedding) of the heads
+             scores:np.ndarray, # (N,) in [0, 1]
+             train:np.ndarray, # row positions to train on
+             held:np.ndarray, # row positions held out of them
+             epochs:int, # passes over train
+             batch:int, # rows in a batch
+             rate:float, # highest learning rate
+             loss:str="l1+plcc", # in QUALITY_LOSSES
+             choose:str="last" # epoch whose weights are kept: 'last', or 'best' on the held-out rows
+            )->np.ndarray: # (N,) predictions
+    "Train the regressor on frozen features."
     mean, std = features[train].mean(0), features[train].std(0).clamp(min=1e-4)
     scaled = (features - mean)/std
-    fit_quality(QualityHead(net), rows_of(scaled, scores, train), rows_of(scaled, scores, aside), epochs, batch, rate, loss, choose)
+    parts = [scored_rows(scaled, scores, rows) for rows in (train, held)]
+    fit_quality(QualityHead(net), *parts, epochs, batch, rate, loss, choose)
+    _fold_scaling(net.regressor, mean, std)
     with torch.no_grad():
-        first = net.regressor[0]
-        first.bias.sub_(first.weight @ (mean/std)); first.weight.div_(std)
-        if loss in SCALE_FREE: match_scale(net, net.regressor(features[train])[:, 0], scores[train])
+        if loss in SCALE_FREE_LOSSES: match_scale(net, net.regressor(features[train])[:, 0], scores[train])
         return torch.sigmoid(net.regressor(features)[:, 0]).numpy()
 
 # %% ../nbs/05_finetune.ipynb #8ea5ecd5
 @torch.no_grad()
-def fit_linear(net:AttributeNet, # its regressor is one layer
-               features:torch.Tensor, # (N, D), what the regressor reads
-               scores:np.ndarray, train:np.ndarray, # (N,) in [0, 1]; row positions
-               groups:np.ndarray # (N,) of `split_groups`
+def fit_linear(net:AttributeNet, # its regressor is one layer, which changes
+               features:torch.Tensor, # (N, D), the regressor's input
+               scores:np.ndarray, # (N,) in [0, 1]
+               train:np.ndarray, # row positions to train on
+               groups:np.ndarray # (N,) from `split_groups`
               )->np.ndarray: # (N,) predictions
     "Ridge regression from features to the logits of the scores, written into the regressor."
     target = scores[train].clip(.02, .98)
-    _, weights, shift = ridge_fit(features[train].numpy(), np.log(target/(1 - target)), groups[train])
+    _, weights, intercept = ridge_fit(features[train].numpy(), np.log(target/(1 - target)), groups[train])
     layer = net.regressor[0]
     layer.weight.copy_(torch.from_numpy(weights)[None])
-    layer.bias.fill_(float(shift))
+    layer.bias.fill_(float(intercept))
     return torch.sigmoid(net.regressor(features)[:, 0]).numpy()
 
-# %% ../nbs/05_finetune.ipynb #648d0875
-FULL_STRENGTH = dict(batch=32, rate=5e-5, share=.5, ema=.99, decay=.05, kernels=False) # of `fit_network`
-
+# %% ../nbs/05_finetune.ipynb #059d32a8
 def linear_start(net:AttributeNet, # stays as it is
-                 pooled:torch.Tensor, # (N, width) of its backbone
-                 scores:np.ndarray, train:np.ndarray, groups:np.ndarray # as in `fit_linear`
+                 pooled:torch.Tensor, # (N, width) responses of its backbone
+                 scores:np.ndarray, # (N,) in [0, 1]
+                 train:np.ndarray, # row positions to train on
+                 groups:np.ndarray # (N,) from `split_groups`
                 )->AttributeNet:
     "A copy whose regressor is one layer, fitted by ridge."
     net = with_regressor(deepcopy(net), linear=True)
-    with torch.no_grad():
-        features = torch.cat(net.embed(pooled), 1)
+    with torch.no_grad(): features = torch.cat(net.embed(pooled), 1)
     fit_linear(net, features, scores, train, groups)
     return net
 
 # %% ../nbs/05_finetune.ipynb #3b45df67
 @torch.no_grad()
-def predict_quality(net:AttributeNet, data:ScoredImages, rows:np.ndarray, look:str="whole")->np.ndarray: # (len(rows),) in [0, 1]
-    "Quality of images, the mean over their views."
+def predict_quality(net:AttributeNet, # set to evaluation mode
+                    data:ScoredImages, # the images
+                    rows:np.ndarray, # row positions
+                    view_policy:str="whole" # whole, short:N, crops:K:N, joined by +
+                   )->np.ndarray: # (len(rows),) in [0, 1]
+    "Quality of images, each the mean over its views."
     net.eval()
-    return np.array([np.mean([net.quality(view[None].to(net.gain.device)).item() for view in looks(data.pixels(i), look)]) for i in rows])
+    quality = lambda view: net.quality(view[None].to(net.gain.device)).item()
+    mean_quality = lambda views: np.mean([quality(view) for view in views])
+    return np.array([mean_quality(image_views(data.pixels(i), view_policy)) for i in rows])
 
-@torch.no_grad()
-def settle(net:AttributeNet, pooled:torch.Tensor # (n, width) of the training part
-          )->AttributeNet: # the same, all of it learning but the normalizations
-    "Let the heads' normalization take the statistics of the images at hand; from here on no normalization changes."
-    net.norm.running_mean.copy_(pooled.mean(0)), net.norm.running_var.copy_(pooled.var(0))
-    return thaw(net).eval()
-
-def thaw(net:AttributeNet)->AttributeNet:
-    "Let all learn but the normalizations, which small batches of few images would upset."
+# %% ../nbs/05_finetune.ipynb #5b9ecc08
+def unfreeze(net:AttributeNet # changed in place
+            )->AttributeNet: # the same network
+    "Make every parameter trainable but those of normalizations, which small batches would upset."
     net.requires_grad_(True)
     for layer in net.modules():
         if isinstance(layer, bn_types): layer.requires_grad_(False) # BnFreeze keeps their statistics
     return net
 
+# %% ../nbs/05_finetune.ipynb #667980ae
+@torch.no_grad()
+def set_head_statistics(net:AttributeNet, # changed in place
+                        pooled:torch.Tensor # (n, width) of the training part
+                       )->AttributeNet: # the same network, in evaluation mode
+    "Give the heads' normalization the statistics of these images, and unfreeze all but the normalizations."
+    net.norm.running_mean.copy_(pooled.mean(0))
+    net.norm.running_var.copy_(pooled.var(0))
+    return unfreeze(net).eval()
+
 # %% ../nbs/05_finetune.ipynb #2e0db5ab
-def fit_heads(net:AttributeNet, pooled:torch.Tensor, # (N, width) of the backbone
-              scores:np.ndarray, train:np.ndarray, aside:np.ndarray, # row positions: learnt from, set aside
-              epochs:int, then:int, # of the regressor alone; of heads and regressor, at half the rate
-              batch:int, rate:float, loss:str="l1+plcc", choose:str="last")->np.ndarray: # (N,) predictions
-    "Train regressor, then heads and regressor, on the backbone's frozen responses."
-    model = HeadsNet(settle(net, pooled[train]))
+def fit_heads(net:AttributeNet, # its heads and regressor are trained
+              pooled:torch.Tensor, # (N, width) responses of the backbone
+              scores:np.ndarray, # (N,) in [0, 1]
+              train:np.ndarray, # row positions to train on
+              held:np.ndarray, # row positions held out of them
+              epochs:int, # of the regressor alone
+              heads_epochs:int, # of heads and regressor, at half the rate
+              batch:int, # rows in a batch
+              rate:float, # highest learning rate
+              loss:str="l1+plcc", # in QUALITY_LOSSES
+              choose:str="last" # epoch whose weights are kept: 'last', or 'best' on the held-out rows
+             )->np.ndarray: # (N,) predictions
+    "Train the regressor, then heads and regressor, on frozen responses of the backbone."
+    model = HeadsNet(set_head_statistics(net, pooled[train]))
     with torch.no_grad(): embedded = model.features(pooled)
-    fit_head(net, embedded, scores, train, aside, epochs, batch, rate, loss, choose)
-    fit_quality(model, rows_of(pooled, scores, train), rows_of(pooled, scores, aside), then, batch, rate/2, loss, choose)
+    fit_head(net, embedded, scores, train, held, epochs, batch, rate, loss, choose)
+    parts = [scored_rows(pooled, scores, rows) for rows in (train, held)]
+    fit_quality(model, *parts, heads_epochs, batch, rate/2, loss, choose)
     with torch.no_grad():
-        if loss in SCALE_FREE: match_scale(net, model(pooled[train]), scores[train])
+        if loss in SCALE_FREE_LOSSES: match_scale(net, model(pooled[train]), scores[train])
         return torch.sigmoid(model(pooled)).numpy()
 
-def heads_probe(net:AttributeNet, features:np.ndarray, # (N, width) of the backbone
-                scores:np.ndarray, train:np.ndarray)->np.ndarray: # (N,) predictions
-    "What a copy of the network predicts after its heads were trained."
+# %% ../nbs/05_finetune.ipynb #566ea761
+def heads_probe(net:AttributeNet, # stays as it is
+                features:np.ndarray, # (N, width) responses of the backbone
+                scores:np.ndarray, # (N,) in [0, 1]
+                train:np.ndarray # row positions to train on
+               )->np.ndarray: # (N,) predictions
+    "Predictions of a copy of the network whose heads and regressor were trained."
     seed_all("heads", len(train))
-    return fit_heads(deepcopy(net), torch.from_numpy(np.ascontiguousarray(features)), scores, train, train[:0], 40, 5, 64, 2e-3)
+    pooled = torch.from_numpy(np.ascontiguousarray(features))
+    return fit_heads(deepcopy(net), pooled, scores, train, train[:0], 40, 5, 64, 2e-3)
 
 # %% ../nbs/05_finetune.ipynb #f3951c94
-def fit_network(net:AttributeNet, data:ScoredImages, train:np.ndarray, aside:np.ndarray, # row positions: learnt from, set aside
-                epochs:int, batch:int, rate:float, crop:int, loss:str="l1+plcc", choose:str="last", look:str="whole", seed:int=0,
+def _network_callbacks(net, start, bf16, ema, hold):
+    return [*([HalfPrecision()] if gpu_option(bf16, net.gain.device) else []),
+            *([MovingAverage(ema)] if ema else []),
+            *([HoldAttributes(start, hold)] if hold else [])]
+
+# %% ../nbs/05_finetune.ipynb #5bbd8042
+def _restore_scale(net, data, train, view_policy, seed): # from up to 256 training images
+    some = np.sort(generator("scale", seed).permutation(train)[:256])
+    predicted = torch.tensor(predict_quality(net, data, some, view_policy), dtype=torch.float32)
+    match_scale(net, torch.logit(predicted.clamp(1e-6, 1 - 1e-6)), data.scores[some])
+
+# %% ../nbs/05_finetune.ipynb #5a610172
+def fit_network(net:AttributeNet, # trained in place
+                data:ScoredImages, # the images
+                train:np.ndarray, # row positions to train on
+                held:np.ndarray, # row positions held out of them
+                epochs:int, # passes over train
+                batch:int, # crops in a batch
+                rate:float, # highest learning rate of heads and regressor
+                crop:int, # pixels per side
+                loss:str="l1+plcc", # in QUALITY_LOSSES
+                choose:str="last", # epoch whose weights are kept: 'last', or 'best' on the held-out rows
+                view_policy:str="whole", # of whole images: whole, short:N, crops:K:N, joined by +
+                seed:int=0, # of the crops
                 bf16:str="auto", # 16-bit arithmetic: yes, no, or auto: on a GPU
-                share:float=1., # of the rate, at which the layer nearest to the pixels learns; in between, geometric
+                backbone_lr_ratio:float=1., # rate of the first layers over `rate`; geometric in between
                 ema:float=0., # decay of the moving average of the weights, which is kept; 0 for none
-                decay:float=.01, # of the weights
-                hold:float=0., # weight of the term that holds the attributes where the start has them
-                kernels:bool=True # do depthwise kernels of 5x5 learn?
+                decay:float=.01, # weight decay
+                hold:float=0., # weight of the term that keeps the attributes near their start
+                kernels:bool=True # are depthwise kernels of 5x5 trained?
                )->pd.DataFrame: # see `fit_quality`
-    "Train the whole network on crops; its normalizations stay."
+    "Train the whole network on crops; its normalizations do not change."
     keep_memory()
-    before = look.split("+")[0] if look.startswith("short") else "whole"
+    before_crop = view_policy.split("+")[0] if view_policy.startswith("short") else "whole"
     start = deepcopy(net).eval()
     start.backbone = folded(start.backbone)
-    thaw(net)
-    if not kernels: fix_kernels(net.backbone)
+    unfreeze(net)
+    if not kernels: freeze_kernels(net.backbone)
     backbone, net.backbone = net.backbone, with_frozen_norms(net.backbone)
-    crops = [ScoredCrops(data, rows, crop, seed, before) for rows in (train, aside)]
-    callbacks = [*([HalfPrecision()] if use_gpu(bf16, net.gain.device) else []), *([MovingAverage(ema)] if ema else []), *([HoldAttributes(start, hold)] if hold else [])]
-    log = fit_quality(QualityNet(net), *crops, epochs, batch, slice(share*rate, rate), loss, choose, depth_groups, callbacks, decay)
-    net.backbone = backbone # it shares the weights that learned
-    if loss in SCALE_FREE:
-        some = np.sort(generator("scale", seed).permutation(train)[:256])
-        match_scale(net, torch.logit(torch.tensor(predict_quality(net, data, some, look), dtype=torch.float32).clamp(1e-6, 1 - 1e-6)), data.scores[some])
+    crops = [ScoredCrops(data, rows, crop, seed, before_crop) for rows in (train, held)]
+    rates, callbacks = slice(backbone_lr_ratio*rate, rate), _network_callbacks(net, start, bf16, ema, hold)
+    log = fit_quality(QualityNet(net), *crops, epochs, batch, rates, loss, choose,
+                      depth_groups, callbacks, decay)
+    net.backbone = backbone # it shares the trained weights
+    if loss in SCALE_FREE_LOSSES: _restore_scale(net, data, train, view_policy, seed)
     return log
+
+# %% ../nbs/05_finetune.ipynb #648d0875
+WHOLE_NETWORK_SETTINGS = dict(batch=32, rate=5e-5, backbone_lr_ratio=.5, ema=.99, decay=.05, kernels=False)
 
 # %% ../nbs/05_finetune.ipynb #1f1b9030
 def _rows(method, split, data, test, predicted): # predictions of a test part, on the native scale
-    span = lambda values: data.low + (data.high - data.low)*np.asarray(values)
-    return pd.DataFrame(dict(method=method, split=split, row=test, truth=span(data.scores[test]), prediction=span(predicted)))
+    native = lambda values: data.low + (data.high - data.low)*np.asarray(values)
+    truth, prediction = native(data.scores[test]), native(predicted)
+    return pd.DataFrame(dict(method=method, split=split, row=test, truth=truth, prediction=prediction))
 
-def results_of(predictions:pd.DataFrame)->pd.DataFrame: # a row a method and split: what `agreement` gives, and images
+# %% ../nbs/05_finetune.ipynb #9654ccd5
+def metrics_per_split(predictions:pd.DataFrame # method, split, truth, prediction
+                     )->pd.DataFrame: # one row per method and split: metrics of `agreement`, images
     "Metrics of every test part."
     one = lambda g: pd.Series(agreement(g.prediction, g.truth) | dict(images=len(g)))
     return predictions.groupby(["method", "split"])[["prediction", "truth"]].apply(one).reset_index()
 
 # %% ../nbs/05_finetune.ipynb #69514b4f
-def today()->str: # YYYY-MM-DD, in UTC
+def model_date()->str: # YYYY-MM-DD, in UTC
     "The date that a model file states."
-    return datetime.fromtimestamp(float(os.environ.get("SOURCE_DATE_EPOCH") or time.time()), timezone.utc).date().isoformat()
-
-# %% ../nbs/05_finetune.ipynb #a51ff337
-def finetune(run:str=EMBEDDED, # run directory
-             dataset:str="surrogate", # 'surrogate' (no human scores), or a name in READERS: 'clive', 'koniq10k', ...
-             data:str="", # folder of the dataset; unused for the surrogate set
-             source:str="embedded", # images of the surrogate set
-             count:int=100, # images of the surrogate set
-             size:int=160, # pixels a side of the surrogate set's images
-             splits:int=5, # random 80/20 splits of the linear probe; the release's own split where it has one
-             tuned:int=1, # the first splits, on which the regressor and the whole network are trained; the first one's network is saved
-             linear:bool=False, # is the regressor one layer on maps and heads, fitted by ridge? Else two layers on the heads, trained
-             epochs:int=40, # of the regressor on frozen features
-             full_epochs:int=0, # then of the whole network, after 5 of the heads; 0 keeps the attribute heads as they are
-             loss:str="l1+plcc", # of regressor and network: l1+plcc, l1, plcc, norm-in-norm
-             choose:str="last", # epoch whose weights are kept: 'last', or 'best' on the images set aside; the test part never chooses
-             held:float=0., # share of the training part that is set aside
-             look:str="whole", # at whole images: whole, short:N, crops:K:N, joined by +; see 00h
-             crop:int=128, # pixels a side of a training crop, whole network
-             batch:int=64, # rows in a batch
-             crops:int=16, # crops in a batch at most, whole network
-             rate:float=2e-3, # highest learning rate; half of it for the heads, a fortieth for the whole network
-             share:float=1., # of that fortieth, at which the layer nearest to the pixels learns; in between, geometric
-             ema:float=0., # decay of the moving average of the whole network's weights, .99 say; 0 for none
-             decay:float=.01, # of the whole network's weights
-             hold:float=0., # weight of the term that holds the attributes where pretraining left them, whole network
-             kernels:bool=True, # do depthwise kernels of 5x5 learn, whole network?
-             ordinary:str="", # photographs that set the scale: a quality of .3 is above 30 % of them; '' for the people's scale
-             bf16:str="auto", # 16-bit arithmetic while the whole network is trained: yes, no, or auto: on a GPU
-             workers:int=0, # processes that load images for the frozen features
-             seed:int=0)->Path: # model.safetensors
-    "Fine-tune the pretrained network for quality and report it on held-out images."
-    settings, place = dict(locals()), run_path(run)/"finetuned"/dataset
-    quality_loss(loss)
-    start = require(run_path(run)/"pretrained.safetensors", source, lambda: pretrain(run=run, seed=seed), "04_pretrain")
-    images = surrogate_images(source, count, size, seed) if dataset == "surrogate" else scored_images(dataset, data)
-    frozen = network_model(load_model(start), "pretrained")
-    read = frozen_features(frozen, images, look, workers)
-    features, pooled = (read[:, frozen.parts[part]] for part in ("heads", "backbone"))
-    groups, parts = split_groups(images.table), kept_splits(place/"splits.parquet", images.table, splits, seed=seed)
-    predictions = [_rows("linear probe", k, images, test, linear_probe(features, images.scores, train, groups)[test]) for k, (train, test) in enumerate(parts)]
-    for k, (train, test) in reversed([*enumerate(parts[:tuned])]): # the first comes last: its network stays
-        net, more = _tune(start, images, pooled, train, test, groups, k, settings)
-        predictions += more
-    table = pd.concat(predictions, ignore_index=True)
-    results = results_of(table)
-    write_parquet(place/"predictions.parquet", table), write_parquet(place/"results.parquet", results)
-    median = results.groupby("method").srcc.median().round(4).to_dict()
-    scores = dict(dataset=dataset, low=images.low, high=images.high, human=dataset != "surrogate", date=today(), srcc=median)
-    if ordinary: scores |= percentile_scale(net, open_source(ordinary))
-    path = save_model(net, place/"model.safetensors", net.card | dict(name=f"finetuned on {dataset}", scores=scores))
-    record(run, "finetune" if dataset == "surrogate" else f"finetune {dataset}", settings, srcc=median)
-    return path
+    seconds = float(os.environ.get("SOURCE_DATE_EPOCH") or time.time())
+    return datetime.fromtimestamp(seconds, timezone.utc).date().isoformat()
 
 # %% ../nbs/05_finetune.ipynb #51e9ba7a
-def _tune(start, images, pooled, train, test, groups, split, o): # o: the stage's settings; network, tables of predictions
-    seed_all("finetune", o["seed"])
-    net, pooled = load_model(start), torch.from_numpy(np.ascontiguousarray(pooled))
-    if o["linear"]: net = with_regressor(net, linear=True)
-    learn, aside = set_aside(groups, train, o["held"], o["seed"])
-    found = [_rows(name, split, images, test, predicted[test]) for name, predicted in _tune_regressor(net, images.scores, pooled, learn, aside, groups, o)]
-    if o["full_epochs"]:
-        settings = ("loss", "choose", "look", "seed", "bf16", "share", "ema", "decay", "hold", "kernels")
-        fit_network(net, images, learn, aside, o["full_epochs"], min(o["batch"], o["crops"]), o["rate"]/40, o["crop"], **{name: o[name] for name in settings})
-        found.append(_rows("whole network", split, images, test, predict_quality(net, images, test, o["look"])))
-    return net, found
-
-def _tune_regressor(net, scores, pooled, learn, aside, groups, o): # (method, predictions), on responses of the backbone that are read once
-    with torch.no_grad(): features = torch.cat(net.embed(pooled), 1) # what its regressor reads
+def _regressor_methods(net, scores, pooled, learn, held, groups, o): # o: the stage's settings
+    "Method and predictions, from responses of the backbone."
+    with torch.no_grad(): features = torch.cat(net.embed(pooled), 1)
     if o["linear"]:
         yield "ridge", fit_linear(net, features, scores, learn, groups)
         return
-    how = o["epochs"], o["batch"], o["rate"], o["loss"], o["choose"]
-    yield "regressor", fit_head(net, features, scores, learn, aside, *how)
-    if o["full_epochs"]: yield "trained heads", fit_heads(net, pooled, scores, learn, aside, how[0], 5, *how[1:])
+    rows, training = (scores, learn, held), (o["batch"], o["rate"], o["loss"], o["choose"])
+    yield "regressor", fit_head(net, features, *rows, o["epochs"], *training)
+    if o["full_epochs"]: yield "trained heads", fit_heads(net, pooled, *rows, o["epochs"], 5, *training)
+
+# %% ../nbs/05_finetune.ipynb #dce553ca
+_NETWORK_SETTINGS = ("loss", "choose", "view_policy", "seed", "bf16", "backbone_lr_ratio", "ema", "decay",
+                     "hold", "kernels") # parameters of `fit_network` and of the stage
+
+def _train_network(net, images, learn, held, o): # o: the stage's settings
+    settings = {name: o[name] for name in _NETWORK_SETTINGS}
+    batch = min(o["batch"], o["crops"])
+    fit_network(net, images, learn, held, o["full_epochs"], batch, o["rate"]/40, o["crop"], **settings)
+
+# %% ../nbs/05_finetune.ipynb #7688b803
+def _train_split(start, images, pooled, train, test, groups, split, o): # o: the stage's settings
+    "Network and tables of predictions of one split."
+    seed_all("finetune", o["seed"])
+    net, pooled = load_model(start), torch.from_numpy(np.ascontiguousarray(pooled))
+    if o["linear"]: net = with_regressor(net, linear=True)
+    learn, held = validation_split(groups, train, o["held"], o["seed"])
+    methods = _regressor_methods(net, images.scores, pooled, learn, held, groups, o)
+    found = [_rows(name, split, images, test, predicted[test]) for name, predicted in methods]
+    if o["full_epochs"]:
+        _train_network(net, images, learn, held, o)
+        predicted = predict_quality(net, images, test, o["view_policy"])
+        found.append(_rows("whole network", split, images, test, predicted))
+    return net, found
+
+# %% ../nbs/05_finetune.ipynb #4e625349
+def _split_predictions(start, images, groups, parts, o): # o: the stage's settings
+    "Network of the first split, and predictions of all methods on all splits."
+    frozen = network_model(load_model(start), "pretrained")
+    read = frozen_features(frozen, images, o["view_policy"], o["workers"])
+    features, pooled = (read[:, frozen.parts[part]] for part in ("heads", "backbone"))
+    tables = []
+    for k, (train, test) in enumerate(parts):
+        predicted = linear_probe(features, images.scores, train, groups)
+        tables.append(_rows("linear probe", k, images, test, predicted[test]))
+    trained = [*enumerate(parts[:o["trained_splits"]])]
+    for k, (train, test) in reversed(trained): # the first one last, because its network is saved
+        net, more = _train_split(start, images, pooled, train, test, groups, k, o)
+        tables += more
+    return net, pd.concat(tables, ignore_index=True)
+
+# %% ../nbs/05_finetune.ipynb #6f1cc437
+def _save_scorer(net, path, images, dataset, ordinary, median): # with a card of what the scores mean
+    human = dataset != "surrogate"
+    scores = dict(dataset=dataset, low=images.low, high=images.high, human=human, date=model_date())
+    scores |= dict(srcc=median)
+    if ordinary: scores |= percentile_scale(net, open_source(ordinary))
+    return save_model(net, path, net.card | dict(name=f"finetuned on {dataset}", scores=scores))
+
+# %% ../nbs/05_finetune.ipynb #a51ff337
+def finetune(run:str=EMBEDDED_RUN, # run directory
+             dataset:str="surrogate", # 'surrogate' (no human scores), or a name in READERS, such as 'clive'
+             data:str="", # folder of the dataset; unused for the surrogate set
+             source:str="embedded", # images of the surrogate set
+             count:int=100, # images of the surrogate set
+             size:int=160, # pixels per side of the surrogate set's images
+             splits:int=5, # random 80/20 splits; the release's own split where it has one
+             trained_splits:int=1, # first splits, on which networks are trained; the first network is saved
+             linear:bool=False, # is the regressor one layer on maps and heads, fitted by ridge?
+             epochs:int=40, # of the regressor on frozen features
+             full_epochs:int=0, # then of the whole network, after 5 of the heads; 0 keeps the heads
+             loss:str="l1+plcc", # of regressor and network: l1+plcc, l1, plcc, norm-in-norm
+             choose:str="last", # epoch whose weights are kept: 'last', or 'best' on the held-out images
+             held:float=0., # share of the training part that is held out
+             view_policy:str="whole", # of whole images: whole, short:N, crops:K:N, joined by +; see features
+             crop:int=128, # pixels per side of a training crop, whole network
+             batch:int=64, # rows in a batch
+             crops:int=16, # crops in a batch at most, whole network
+             rate:float=2e-3, # highest learning rate; heads: half of it, whole network: a fortieth
+             backbone_lr_ratio:float=1., # rate of the first layers over that fortieth; geometric in between
+             ema:float=0., # decay of the moving average of the whole network's weights; 0 for none
+             decay:float=.01, # weight decay of the whole network
+             hold:float=0., # weight of the term that keeps the attributes, whole network
+             kernels:bool=True, # are depthwise kernels of 5x5 trained, whole network?
+             ordinary:str="", # photographs whose percentiles are the scale; '' for the people's scale
+             bf16:str="auto", # 16-bit arithmetic, whole network: yes, no, or auto: on a GPU
+             workers:int=0, # processes that load images for the frozen features
+             seed:int=0 # of images, splits, weights and crops
+            )->Path: # model.safetensors
+    "Fine-tune the pretrained network and test it; AttiqaError where an input is missing."
+    settings, place = dict(locals()), run_path(run)/"finetuned"/dataset
+    quality_loss(loss)
+    start, surrogate = require_input(run, "04_pretrain"), dataset == "surrogate"
+    images = surrogate_images(source, count, size, seed) if surrogate else scored_images(dataset, data)
+    parts = load_or_make_splits(place/"splits.parquet", images.table, splits, seed=seed)
+    net, predictions = _split_predictions(start, images, split_groups(images.table), parts, settings)
+    results = metrics_per_split(predictions)
+    write_parquet(place/"predictions.parquet", predictions)
+    write_parquet(place/"results.parquet", results)
+    median = results.groupby("method").srcc.median().round(4).to_dict()
+    path = _save_scorer(net, place/"model.safetensors", images, dataset, ordinary, median)
+    record_stage(run, "finetune" if surrogate else f"finetune {dataset}", settings, srcc=median)
+    return path

@@ -1,5 +1,5 @@
 "Have AGIQA-3K on disk, checked and indexed: python data_scripts/agiqa3k.py FOLDER (--help says more)."
 import sys
-from attiqa.download import main
+from attiqa.download import run_script
 
-if __name__ == "__main__": sys.exit(main("agiqa3k"))
+if __name__ == "__main__": sys.exit(run_script("agiqa3k"))

@@ -1,5 +1,5 @@
 "Have AVA on disk, checked and indexed: python data_scripts/ava.py FOLDER (--help says more)."
 import sys
-from attiqa.download import main
+from attiqa.download import run_script
 
-if __name__ == "__main__": sys.exit(main("ava"))
+if __name__ == "__main__": sys.exit(run_script("ava"))

@@ -1,5 +1,5 @@
 "Have BID on disk, checked and indexed: python data_scripts/bid.py FOLDER (--help says more)."
 import sys
-from attiqa.download import main
+from attiqa.download import run_script
 
-if __name__ == "__main__": sys.exit(main("bid"))
+if __name__ == "__main__": sys.exit(run_script("bid"))

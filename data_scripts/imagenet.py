@@ -1,5 +1,7 @@
-"Have ImageNet, or any archive of folders of images, on disk, checked and indexed: python data_scripts/imagenet.py FOLDER (--help says more)."
-import sys
-from attiqa.download import main
+"""Have ImageNet, or any archive of folders of images, on disk, checked and indexed:
 
-if __name__ == "__main__": sys.exit(main("imagenet"))
+python data_scripts/imagenet.py FOLDER (--help says more)."""
+import sys
+from attiqa.download import run_script
+
+if __name__ == "__main__": sys.exit(run_script("imagenet"))

@@ -1,5 +1,7 @@
-"Have Imagenette, ten classes of ImageNet, on disk, checked and indexed: python data_scripts/imagenette.py FOLDER (--help says more)."
-import sys
-from attiqa.download import main
+"""Have Imagenette, ten classes of ImageNet, on disk, checked and indexed:
 
-if __name__ == "__main__": sys.exit(main("imagenette"))
+python data_scripts/imagenette.py FOLDER (--help says more)."""
+import sys
+from attiqa.download import run_script
+
+if __name__ == "__main__": sys.exit(run_script("imagenette"))

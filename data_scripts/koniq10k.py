@@ -1,5 +1,5 @@
 "Have KonIQ-10k on disk, checked and indexed: python data_scripts/koniq10k.py FOLDER (--help says more)."
 import sys
-from attiqa.download import main
+from attiqa.download import run_script
 
-if __name__ == "__main__": sys.exit(main("koniq10k"))
+if __name__ == "__main__": sys.exit(run_script("koniq10k"))

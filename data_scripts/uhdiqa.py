@@ -1,5 +1,5 @@
 "Have UHD-IQA on disk, checked and indexed: python data_scripts/uhdiqa.py FOLDER (--help says more)."
 import sys
-from attiqa.download import main
+from attiqa.download import run_script
 
-if __name__ == "__main__": sys.exit(main("uhdiqa"))
+if __name__ == "__main__": sys.exit(run_script("uhdiqa"))

@@ -1,4 +1,4 @@
-"The two shipped scorers: what they weigh and say, and how they agree with people where the images are at hand."
+"The two shipped scorers: their size and cards, and their order of images where photographs are at hand."
 from pathlib import Path
 import numpy as np
 import pytest
@@ -9,12 +9,13 @@ from attiqa.score import MINI, UNAWARE, Scorer
 
 SHARED = Path(__file__).resolve().parents[2]/"shared" # images that the package may not carry
 PHOTOS = ("chelsea.png", "coffee.png", "astronaut.png")
+ENDINGS = {".jpg", ".jpeg", ".png", ".bmp"}
 
 def images(folder, count):
     "So many images of a folder, evenly spread over their names; skips where it is absent."
     if not (SHARED/folder).is_dir():
         pytest.skip(f"{SHARED/folder} is not here")
-    files = sorted(p for p in (SHARED/folder).rglob("*") if p.suffix.lower() in {".jpg", ".jpeg", ".png", ".bmp"})
+    files = sorted(p for p in (SHARED/folder).rglob("*") if p.suffix.lower() in ENDINGS)
     return [files[i] for i in np.linspace(0, len(files) - 1, count).astype(int)]
 
 @pytest.fixture(scope="module", params=SCORERS)
@@ -52,7 +53,8 @@ def test_attributes_follow_their_ladders(scorer):
 def test_good_photographs_are_above_ordinary_ones():
     "Professional photographs above snapshots, in nearly all pairs."
     scorer = Scorer(MINI, "cpu")
-    better, worse = ([s.quality for s in scorer.stream(images(folder, 40))] for folder in ("pristine", "clive"))
+    qualities = lambda folder: [score.quality for score in scorer.stream(images(folder, 40))]
+    better, worse = qualities("pristine"), qualities("clive")
     assert np.greater.outer(better, worse).mean() > .8
 
 def test_quality_spreads_over_ordinary_photographs(scorer):

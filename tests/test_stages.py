@@ -1,21 +1,22 @@
-"Every stage notebook, run by papermill at test size: what it leaves, what it refuses, and that it repeats byte by byte."
+"Every stage notebook, run by papermill at test size: what it writes, refuses and repeats exactly."
 import json, shutil
 import nbformat, pandas as pd, pytest
 from attiqa.core import ATTRIBUTES
 from attiqa.images import package_photograph
+from attiqa.runs import MAIN_STAGES, STAGES
 from conftest import ROOT
 
-SPINE = ("02_prompts", "03_pseudolabels", "04_pretrain", "05_finetune", "05a_probe")
-NEEDS = {"03_pseudolabels": "02_prompts", "04_pretrain": "03_pseudolabels", "05_finetune": "04_pretrain", "05a_probe": "04_pretrain"} # stage to the one it reads
-ALL = (*SPINE, "11_mini")
+NEEDS = {stage.name: stage.needs[0] for stage in STAGES # stage to the one that it reads
+         if stage.needs and "05" >= stage.name[:2]}
+ALL = (*(stage.name for stage in MAIN_STAGES), "05a_probe", "10_clip")
 
 def succeed(done):
     assert done.returncode == 0, done.stderr[-3000:]
     return done
 
 def walk(papermill, run):
-    "All stages of the spine into one run; executed notebooks by stage."
-    return {stage: succeed(papermill(stage, run=run)).notebook for stage in SPINE}
+    "All main stages and the probe, into one run; executed notebooks by stage."
+    return {stage: succeed(papermill(stage, run=run)).notebook for stage in ALL[:-1]}
 
 @pytest.fixture(scope="session")
 def spine(papermill, tmp_path_factory):
@@ -26,9 +27,10 @@ def spine(papermill, tmp_path_factory):
 @pytest.fixture(scope="session")
 def mini(papermill, tmp_path_factory):
     run = tmp_path_factory.mktemp("mini")/"run"
-    return run, {"11_mini": succeed(papermill("11_mini", run=run)).notebook}
+    return run, {"10_clip": succeed(papermill("10_clip", run=run)).notebook}
 
-def table(pattern, run): return pd.concat([pd.read_parquet(path) for path in sorted(run.glob(pattern))])
+def table(pattern, run):
+    return pd.concat([pd.read_parquet(path) for path in sorted(run.glob(pattern))])
 
 def test_prompts(spine):
     run, _ = spine
@@ -40,8 +42,10 @@ def test_pseudolabels(spine):
     run, _ = spine
     labels = table("pseudolabels/*.parquet", run)
     scores = labels[list(ATTRIBUTES)]
-    assert len(labels) > 1 and scores.notna().all(axis=None)
-    assert scores.min(axis=None) >= 0 and scores.max(axis=None) <= 1
+    assert len(labels) > 1
+    assert scores.notna().all(axis=None)
+    assert scores.min(axis=None) >= 0
+    assert scores.max(axis=None) <= 1
     assert (scores.nunique() > 1).all()
     assert next(run.rglob("rejects.parquet")).is_file()
 
@@ -52,7 +56,8 @@ def test_pretrained_loads(spine):
     json.loads((run/"pretrained.json").read_text())
     assert len(pd.read_csv(run/"pretrain_log.csv"))
     net = load_model(run/"pretrained.safetensors").eval()
-    with torch.no_grad(): assert net(torch.rand(2, 3, 96, 96)).shape == (2, len(ATTRIBUTES))
+    with torch.no_grad():
+        assert net(torch.rand(2, 3, 96, 96)).shape == (2, len(ATTRIBUTES))
 
 def test_finetuned(spine):
     run, _ = spine
@@ -64,25 +69,28 @@ def test_mini_clip_is_open_clips_format(mini):
     run, _ = mini
     folder = next(run.rglob("open_clip_config.json")).parent
     model, _, _ = open_clip.create_model_and_transforms(f"local-dir:{folder}")
-    assert model.encode_text(open_clip.SimpleTokenizer(context_length=model.context_length)(["a sharp photo"])).shape[0] == 1
+    tokenizer = open_clip.SimpleTokenizer(context_length=model.context_length)
+    assert model.encode_text(tokenizer(["a sharp photo"])).shape[0] == 1
 
 def test_record(spine, mini):
     entries = json.loads((spine[0]/"run.json").read_text())
-    assert len(entries) == len(SPINE) and json.loads((mini[0]/"run.json").read_text())
+    assert len(entries) == len(ALL) - 1
+    assert json.loads((mini[0]/"run.json").read_text())
     for entry in entries.values():
         assert {"settings", "results", "versions", "commit", "finished"} <= set(entry)
-        assert "seed" in entry["settings"] and entry["results"]
+        assert "seed" in entry["settings"]
+        assert entry["results"]
 
-def test_no_half_written_file(spine, mini):
+def test_no_temporary_file_is_left(spine, mini):
     assert not [path for run, _ in (spine, mini) for path in run.rglob(".*") if path.is_file()]
 
 @pytest.mark.parametrize("stage", ALL)
 def test_figures_are_shown(stage, spine, mini):
-    executed = (mini if stage == "11_mini" else spine)[1][stage]
-    outputs = [o for cell in nbformat.read(executed, as_version=4).cells if cell.cell_type == "code" for o in cell.outputs]
-    assert any("image/png" in o.get("data", {}) for o in outputs)
+    executed = (mini if stage == "10_clip" else spine)[1][stage]
+    cells = [cell for cell in nbformat.read(executed, as_version=4).cells if cell.cell_type == "code"]
+    assert any("image/png" in output.get("data", {}) for cell in cells for output in cell.outputs)
 
-def test_repeats_byte_by_byte(papermill, spine, run):
+def test_a_second_run_is_equal_byte_by_byte(papermill, spine, run):
     walk(papermill, run)
     first, _ = spine
     kinds = ("prompts.json", "*.parquet", "*.safetensors")
@@ -95,7 +103,8 @@ def test_repeats_byte_by_byte(papermill, spine, run):
 def test_unknown_parameter_is_refused(papermill, run, stage):
     done = papermill(stage, run=run, sede=3)
     assert done.returncode != 0
-    assert "no parameter 'sede'" in done.stderr and "did you mean 'seed'?" in done.stderr
+    assert "no parameter 'sede'" in done.stderr
+    assert "did you mean 'seed'?" in done.stderr
     assert not run.exists()
 
 @pytest.mark.parametrize("stage", NEEDS)
@@ -109,11 +118,13 @@ def test_missing_input_names_the_command(papermill, run, tmp_path, stage):
 
 def test_missing_input_is_made_for_the_embedded_run(papermill, run):
     succeed(papermill("04_pretrain", run=run))
-    assert (run/"prompts.json").is_file() and (run/"pretrained.safetensors").is_file()
+    assert (run/"prompts.json").is_file()
+    assert (run/"pretrained.safetensors").is_file()
 
 def test_relative_run_starts_at_the_checkout(papermill, tmp_path):
     copy = tmp_path/"checkout"
     (copy/"deeper").mkdir(parents=True)
     shutil.copy(ROOT/"settings.ini", copy)
     succeed(papermill("02_prompts", cwd=copy/"deeper", run="runs/here"))
-    assert (copy/"runs/here/prompts.json").is_file() and not (copy/"deeper/runs").exists()
+    assert (copy/"runs/here/prompts.json").is_file()
+    assert not (copy/"deeper/runs").exists()

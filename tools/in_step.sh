@@ -6,7 +6,7 @@ root=$PWD
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
 mkdir "$copy/before"
-cp -R nbs attiqa tools settings.ini README.md "$copy/before"
+cp -R nbs attiqa tools settings.ini README.md CONTRIBUTING.md CLAIMS.md "$copy/before"
 find "$copy/before" \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
 cp -R "$copy/before" "$copy/after"
 
@@ -21,4 +21,4 @@ check() { # what is checked, then the command that would change it
 }
 check "notebooks are clean" "$root/.venv/bin/nbdev_clean"
 check "attiqa/ is what the notebooks export" "$root/.venv/bin/nbdev_export"
-check "README.md is what nbs/index.ipynb makes" "$root/.venv/bin/python" tools/readme.py
+check "README.md, CLAIMS.md and the map in CONTRIBUTING.md are what the notebooks make" "$root/.venv/bin/python" tools/readme.py

@@ -1,6 +1,7 @@
 """Lists of photographs for the shipped models: python tools/pool.py OUT ORDINARY PRISTINE FOLDER...
 
-OUT/pool.txt is learned from, OUT/apart.txt is kept for figures, OUT/ordinary.txt sets the scale of quality."""
+OUT/pool.txt is learned from, OUT/apart.txt is kept for figures, \
+OUT/ordinary.txt sets the scale of quality."""
 import argparse
 import hashlib
 from pathlib import Path
@@ -29,16 +30,17 @@ def write(path, files):
         part.write_text("".join(f"{file.resolve()}\n" for file in files), encoding="utf-8")
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("ordinary", type=Path, help="photographs as people take them")
     parser.add_argument("pristine", type=Path, help="professional ones")
     parser.add_argument("folders", nargs="*", help="more to learn from")
     options = parser.parse_args()
     files = photographs([options.ordinary, options.pristine, *options.folders])
-    kept = lambda file: place(file.stem) < (PRISTINE_APART if file.parent == options.pristine else APART)
-    apart = [file for file in files if kept(file)]
-    pool = [file for file in files if not kept(file)]
+    is_apart = lambda file: place(file.stem) < (PRISTINE_APART if file.parent == options.pristine else APART)
+    apart = [file for file in files if is_apart(file)]
+    pool = [file for file in files if not is_apart(file)]
     options.out.mkdir(parents=True, exist_ok=True)
     write(options.out/"pool.txt", pool)
     write(options.out/"apart.txt", apart)

@@ -11,4 +11,6 @@ def main(run):
         net = load_model(run/"finetuned"/stage/"model.safetensors")
         save_model(net, scorer_file(name), net.card | dict(name=name))
 
-if __name__ == "__main__": main(Path(sys.argv[1])) if len(sys.argv) == 2 else sys.exit(__doc__)
+if __name__ == "__main__":
+    if len(sys.argv) != 2: sys.exit(__doc__)
+    main(Path(sys.argv[1]))
