@@ -393,7 +393,7 @@ def _write_label_free(place, models, source, o): # the two label-free tables; o:
 DIGITS = 6 # of recorded figures; the logistic fitted to ten images is exact to no more than nine
 
 def benchmark(run:str=EMBEDDED_RUN, # run directory
-              models:str="attiqa-mini-unaware untrained:resnet10t brisque natural formulas naive", # names
+              models:str="attiqa-mini-unaware untrained:resnet10t brisque natural formulas clip_iqa", # names
               ablations:str="", # run directories whose pretrained networks are compared, separated by blanks
               datasets:str="surrogate", # 'surrogate', or NAME=FOLDER ... with names in READERS
               source:str="embedded", # images of the surrogate set and of the label-free tests

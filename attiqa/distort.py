@@ -18,14 +18,15 @@ from .images import to_image, to_tensor
 # %% auto #0
 __all__ = ['MECHANISMS', 'BROAD_MECHANISMS', 'ALL_MECHANISMS', 'HELD_OUT_MECHANISMS', 'MECHANISM_SETS', 'Recipe', 'RECIPE_ORDER',
            'LADDERS', 'Mechanism', 'mechanism', 'gaussian_blur', 'lens_blur', 'motion_blur', 'low_resolution', 'luma',
-           'gaussian_noise', 'poisson_noise', 'impulse_noise', 'chroma_noise', 'jpeg', 'to_linear', 'from_linear',
-           'gamma_dark', 'gain_dark', 'under_exposure', 'linear_contrast', 'flat_curve', 'haze', 'desaturation',
-           'chroma_compression', 'faded_cast', 'motion_path', 'pixelation', 'aliasing', 'over_sharpening', 'smeared',
-           'jitter', 'local_blur', 'demosaic_noise', 'row_noise', 'local_noise', 'webp', 'banding', 'over_exposure',
-           'low_light', 'uneven_light', 'hard_curve', 'flare', 'colour_cast', 'over_saturation', 'colour_bleed',
-           'colour_fringe', 'depth_blur', 'zoom_blur', 'rotation_blur', 'ghosting', 'warped', 'denoised', 'upscaled',
-           'enlarged_thumbnail', 'interlaced', 'resaved', 'lost_blocks', 'spatter', 'hot_pixels', 'grain', 'too_bright',
-           'night_phone', 'glare', 'veil', 'over_processed', 'apply_recipe', 'random_recipe', 'recipe_levels', 'ladder']
+           'gaussian_noise', 'poisson_noise', 'impulse_noise', 'chroma_noise', 'reloaded', 'jpeg', 'to_linear',
+           'from_linear', 'gamma_dark', 'gain_dark', 'under_exposure', 'linear_contrast', 'flat_curve', 'haze',
+           'desaturation', 'chroma_compression', 'faded_cast', 'motion_path', 'pixelation', 'aliasing',
+           'over_sharpening', 'smeared', 'jitter', 'local_blur', 'demosaic_noise', 'row_noise', 'local_noise', 'webp',
+           'banding', 'over_exposure', 'low_light', 'uneven_light', 'hard_curve', 'flare', 'colour_cast',
+           'over_saturation', 'colour_bleed', 'colour_fringe', 'depth_blur', 'zoom_blur', 'rotation_blur', 'ghosting',
+           'warped', 'denoised', 'upscaled', 'enlarged_thumbnail', 'interlaced', 'resaved', 'lost_blocks', 'spatter',
+           'hot_pixels', 'grain', 'too_bright', 'night_phone', 'glare', 'veil', 'over_processed', 'apply_recipe',
+           'random_recipe', 'recipe_levels', 'ladder']
 
 # %% ../nbs/lib/08_distort.ipynb #e3a11f16
 @dataclass(frozen=True)
@@ -148,16 +149,22 @@ def chroma_noise(pixels, severity, rng):
     return pixels + (.015 + .385*severity**1.5)*(blotches - luma(blotches))
 
 # %% ../nbs/lib/08_distort.ipynb #53d2ef2f
-def _reloaded(image, codec, quality, **options):
-    "A PIL image after it was saved and opened again."
+def reloaded(image:Image.Image, # RGB
+             codec:str, # of Pillow
+             quality:float, # rounded
+             **options # of the codec
+            )->Image.Image: # RGB
+    "An image after it was saved and opened again."
     buffer = io.BytesIO()
     image.save(buffer, codec, quality=round(quality), **options)
     return Image.open(buffer, formats=[codec])
 
+
+# %% ../nbs/lib/08_distort.ipynb #bcd850df
 @mechanism("noisiness")
 def jpeg(pixels, severity, rng):
     "JPEG at quality 75 down to 4, with colours at half resolution."
-    return to_tensor(_reloaded(to_image(pixels), "JPEG", 75*(4/75)**(severity**.8), subsampling=2))
+    return to_tensor(reloaded(to_image(pixels), "JPEG", 75*(4/75)**(severity**.8), subsampling=2))
 
 # %% ../nbs/lib/08_distort.ipynb #2f25e9e6
 def to_linear(x:torch.Tensor # sRGB values in [0, 1]
@@ -360,7 +367,7 @@ def local_noise(pixels, severity, rng):
 @mechanism("noisiness", BROAD_MECHANISMS)
 def webp(pixels, severity, rng):
     "WebP at quality 60 down to 0."
-    return to_tensor(_reloaded(to_image(pixels), "WEBP", 60*(1 - severity)**1.5, method=2))
+    return to_tensor(reloaded(to_image(pixels), "WEBP", 60*(1 - severity)**1.5, method=2))
 
 @mechanism("noisiness", BROAD_MECHANISMS)
 def banding(pixels, severity, rng):
@@ -551,7 +558,7 @@ def enlarged_thumbnail(pixels, severity, rng):
     "Reduced 1.1 to 4.5 times, saved as JPEG of quality 92 to 25, and enlarged again."
     image = to_image(pixels)
     small = _scaled(image, 1/(1.1 + 3.4*severity**1.4), Image.Resampling.BICUBIC)
-    small = _reloaded(small, "JPEG", 92 - 67*severity, subsampling=2)
+    small = reloaded(small, "JPEG", 92 - 67*severity, subsampling=2)
     return to_tensor(small.resize(image.size, Image.Resampling.BICUBIC))
 
 # %% ../nbs/lib/08_distort.ipynb #dbfed062
@@ -570,7 +577,7 @@ def _resaved_once(image, down, right, factor, quality):
     width, height = image.size
     padding = ((down, 8 - down), (right, 8 - right), (0, 0))
     wide = Image.fromarray(np.pad(np.asarray(image), padding, mode="edge"))
-    saved = _reloaded(_scaled(wide, factor, Image.Resampling.BILINEAR), "JPEG", quality, subsampling=2)
+    saved = reloaded(_scaled(wide, factor, Image.Resampling.BILINEAR), "JPEG", quality, subsampling=2)
     back = saved.resize(wide.size, Image.Resampling.BICUBIC)
     return back.crop((right, down, right + width, down + height))
 

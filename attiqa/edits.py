@@ -6,10 +6,10 @@
 from __future__ import annotations
 from dataclasses import dataclass
 import numpy as np, torch, torch.nn.functional as F
-from torchvision.io import decode_jpeg, encode_jpeg
 from torchvision.transforms.functional import gaussian_blur
 from .core import AttiqaError
-from .distort import apply_recipe, luma
+from .distort import apply_recipe, luma, reloaded
+from .images import to_image, to_tensor
 
 # %% auto #0
 __all__ = ['EDITS', 'EDIT_NAMES', 'LOW', 'HIGH', 'SRGB_POWER', 'THUMBNAIL', 'MAX_NOISE', 'JPEG_QUALITY', 'FAULTS',
@@ -136,8 +136,7 @@ JPEG_QUALITY = 90
 def through_jpeg(x:torch.Tensor # (3, H, W) in [0, 1]
                 )->torch.Tensor: # (3, H, W) in [0, 1]
     "The image after it was written as JPEG and read again."
-    data = encode_jpeg(x.clamp(0, 1).mul(255).round().byte(), JPEG_QUALITY)
-    return decode_jpeg(data).float().div_(255)
+    return to_tensor(reloaded(to_image(x), "JPEG", JPEG_QUALITY))
 
 # %% ../nbs/lib/34_edits.ipynb #ec3f7a84
 FAULTS = dict(under=("exposure", -2., -.4), # edit, lowest and highest value

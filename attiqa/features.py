@@ -305,16 +305,16 @@ def _formulas():
     fingerprint = f"formulas, torch {torch.__version__}"
     return Model("formulas", attribute_formulas, fingerprint, _columns(ATTRIBUTES), ATTRIBUTES)
 
-def _naive(name=MINI_CLIP):
+def _clip_iqa(name=MINI_CLIP):
     vlm, parts = load_vlm(name), (*CLIP_IQA_PAIRS, "quality")
     positive, negative = (vlm.embed_texts(words) for words in zip(*CLIP_IQA_PAIRS.values(), GOOD_BAD))
     def read(x): return pair_scores(vlm.embed_images([x]), positive, negative, vlm.temperature)[0]
-    title = f"{Path(name).name}, naive pairs"
-    return Model(title, read, weights_hash(vlm.model, name, "naive"), _columns(parts), parts)
+    title = f"{Path(name).name}, CLIP-IQA pairs"
+    return Model(title, read, weights_hash(vlm.model, title), _columns(parts), parts)
 
 # %% ../nbs/lib/23_features.ipynb #3bf6e5ad
 _MAKERS = dict(untrained=_untrained, timm=_timm, clip=_clip, brisque=_brisque, natural=_natural,
-               formulas=_formulas, naive=_naive, torchmetrics=_torchmetrics, pyiqa=_pyiqa, call=_call)
+               formulas=_formulas, clip_iqa=_clip_iqa, torchmetrics=_torchmetrics, pyiqa=_pyiqa, call=_call)
 
 def _load(name):
     kind, *words = name.split(":")

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 import matplotlib.pyplot as plt, numpy as np, pandas as pd
 from .benchmark import MEASURED, paired_gains, medians
 from .core import ATTRIBUTES, SHIPPED, AttiqaError, atomic, read_json, read_table, write_json
@@ -495,7 +496,7 @@ def heatmap(axis:plt.Axes, # drawn on
 def _cross_panel(axis, rows, sets, method, low, high):
     matrix = rows.pivot_table(index="train", columns="test", values="srcc").reindex(index=sets, columns=sets)
     heatmap(axis, matrix, low, high)
-    axis.set_title(method.replace(", ", ",\n"), fontsize=8)
+    axis.set_title(fill(method, 18), fontsize=8)
     axis.set(xlabel="tested on", ylabel="trained on")
     axis.label_outer()
 

@@ -76,15 +76,21 @@ def execute(notebook, folder, seconds):
     del notebook.cells[0]
     return {str(Path(name).relative_to(ROOT)): file_hash(name) for name in files if Path(name).is_file()}
 
-def lighten(data):
-    "Keep a large PNG as JPEG where that takes less than half of its bytes: a figure that shows photographs."
-    picture = data.get("image/png", "")
-    if len(picture) < LARGE: return
+def as_jpeg(png):
+    "A PNG as JPEG, both in base64."
     out = io.BytesIO()
-    with Image.open(io.BytesIO(b64decode(picture))) as image:
+    with Image.open(io.BytesIO(b64decode(png))) as image:
         image.convert("RGB").save(out, "JPEG", quality=88)
-    small = b64encode(out.getvalue()).decode()
-    if 2*len(small) > len(picture): return
+    return b64encode(out.getvalue()).decode()
+
+def lighten(data):
+    """Keep one picture of an output: a large PNG as JPEG where that takes less than half of its bytes, as for
+    a figure that shows photographs."""
+    png = data.get("image/png")
+    if png is None: return
+    data.pop("image/jpeg", None)
+    small = as_jpeg(png) if len(png) >= LARGE else png
+    if 2*len(small) > len(png): return
     del data["image/png"]
     data["image/jpeg"] = small
 
