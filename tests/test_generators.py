@@ -161,11 +161,10 @@ def test_one_generator_has_no_order(codecs, tmp_path, capsys):
     assert "there is no order" in capsys.readouterr().err
     assert (tmp_path/"out/leaderboard.png").exists()
 
-def test_the_notebook_runs_on_folders_and_refuses_a_wrong_name(papermill, run, codecs):
+def test_the_notebook_runs_on_folders(papermill, run, codecs):
     done = papermill("08_generators", run=run, images=codecs, reference=codecs/"jpeg-95")
     assert done.returncode == 0, done.stderr[-3000:]
     board = pd.read_csv(run/"generators/codecs/leaderboard.csv")
     assert {"frechet", "kernel"} <= set(board)
     assert len(board) == 6
     assert board.generator[0] == "jpeg-95"
-    assert "did you mean 'images'?" in papermill("08_generators", run=run, image="x").stderr
