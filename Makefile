@@ -102,7 +102,7 @@ test: export ATTIQA_SMOKE := 1
 test: export OMP_NUM_THREADS := 1
 test: .venv/.installed-dev lint in-step
 	MPLBACKEND=Agg timeout --kill-after=30 1500 $(BIN)/nbdev_test --n_workers $(JOBS)
-	timeout --kill-after=30 3600 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --timeout 900 tests
+	timeout --kill-after=30 3600 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder --timeout 900 tests
 
 # Chromium by playwright, with the system libraries it needs; or apt's, where playwright's cannot be had.
 browser: .venv/.installed-dev

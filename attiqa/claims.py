@@ -262,9 +262,10 @@ def _markdown_table(title, rows):
 
 # %% ../nbs/16_claims.ipynb #2fae8cc1
 def _measured_cells(row): # of a claim, as text
-    if pd.isna(row.get("result")): return "not yet run", "", ""
+    if pd.isna(row.get("result")): return "not yet run", "", "", ""
     figure = "" if pd.isna(row["figure"]) else f"{row['figure']:g}, "
-    return f"{figure}{row['result']}", f"{row['minutes']:g} min", f"{row['memory_MB']/1e3:.1f} GB"
+    cost = f"{row['minutes']:g} min", f"{row['memory_MB']/1e3:.1f} GB", f"{row['disk_MB']:g} MB"
+    return f"{figure}{row['result']}", *cost
 
 def _claim_row(row):
     link = f"[{row['notebook'].split('/')[-1]}](nbs/{row['notebook']}.ipynb)"
@@ -276,14 +277,14 @@ _CLAIMS_HEAD = """# Claims
 
 What the kit claims, and how to check it. `attiqa claims` lists the claims. `attiqa claims run NAME` checks \
 one and says *holds*, *differs* or *cannot be run here*. `attiqa claims run all --data FOLDER` checks all; \
-FOLDER holds the datasets under the names in the column *needs*. Results, minutes and memory (of the largest \
-process) were measured on two cores without a GPU. Each check keeps its files under `runs/claims`.
+FOLDER holds the datasets under the names in the column *needs*. Results, minutes, memory (of the largest \
+process) and disk were measured on two cores without a GPU. Each check keeps its files under `runs/claims`.
 """
 
 # %% ../nbs/16_claims.ipynb #e650ec44
 def claims_markdown()->str: # content of CLAIMS.md
     "The page of claims."
-    title = "name", "claim", "wanted", "measured", "time", "memory", "needs", "notebook"
+    title = "name", "claim", "wanted", "measured", "time", "memory", "disk", "needs", "notebook"
     claims = _markdown_table(title, [_claim_row(row) for row in claim_table().to_dict("records")])
     title = "statement of the paper", "command that would check it", "missing"
     rows = [(text, f"`{command}`", missing) for text, command, missing in NOT_CLAIMED]

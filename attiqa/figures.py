@@ -496,7 +496,7 @@ def heatmap(axis:plt.Axes, # drawn on
 def _cross_panel(axis, rows, sets, method, low, high):
     matrix = rows.pivot_table(index="train", columns="test", values="srcc").reindex(index=sets, columns=sets)
     heatmap(axis, matrix, low, high)
-    axis.set_title(fill(method, 18), fontsize=8)
+    axis.set_title(fill(method, 18, break_long_words=False), fontsize=8)
     axis.set(xlabel="tested on", ylabel="trained on")
     axis.label_outer()
 

@@ -11,6 +11,12 @@ LINES = (ROOT/"tests"/"elsewhere.txt").read_text(encoding="utf-8").splitlines()
 ELSEWHERE = [line.split(" ", 2) for line in LINES if not line.startswith("#")]
 collect_ignore = [file for platform, file, _ in ELSEWHERE if platform == sys.platform]
 
+SLOWEST = ("test_stages.py", "test_figures.py", "test_reproduce.py", "test_pretrain_killed.py")
+
+def pytest_collection_modifyitems(items):
+    "The slowest files first: no process is left alone with one at the end."
+    items.sort(key=lambda item: item.path.name not in SLOWEST)
+
 @pytest.fixture
 def run(tmp_path):
     "A run directory that nobody else writes to; not made yet."

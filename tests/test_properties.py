@@ -176,7 +176,9 @@ def test_lists_and_threads_do_not_matter(scorer, album, threads):
 
 HARD_TEXTS = ["007", "NA", "null", "nan", "1e5", "True", "", " ", "-0", "\ufeff", "a,b", '"', "\r", "a\r\nb",
               "1_0", "inf", "None"]
-texts = st.one_of(st.text(max_size=12), st.sampled_from(HARD_TEXTS))
+# No file's name has a NUL, and pandas 2 loses it in a CSV.
+characters = st.characters(codec="utf-8", exclude_characters="\0")
+texts = st.one_of(st.text(characters, max_size=12), st.sampled_from(HARD_TEXTS))
 
 def as_text(path): return path.encode("utf-8", "backslashreplace").decode()
 
