@@ -16,8 +16,8 @@ from .metric import SCORE_NAMES, ScoreNet, six_scores
 from .score import MIN_SIDE, Scorer
 
 # %% auto #0
-__all__ = ['MAX_DIFFERENCE', 'CHECKED_SIZES', 'ONNX_PACKAGES', 'HalvingPool', 'ExportableNet', 'exportable', 'largest_difference',
-           'export_torch', 'open_onnx', 'export_onnx', 'onnx_speed']
+__all__ = ['MAX_DIFFERENCE', 'CHECKED_SIZES', 'OLDEST_TORCH', 'ONNX_PACKAGES', 'HalvingPool', 'ExportableNet', 'exportable',
+           'largest_difference', 'export_torch', 'open_onnx', 'can_export_onnx', 'export_onnx', 'onnx_speed']
 
 # %% ../nbs/lib/30_export.ipynb #0d3c457f
 class HalvingPool(nn.Module):
@@ -79,11 +79,19 @@ def _dynamic(): # sizes that torch.export keeps open
     height, width = (torch.export.Dim(name, min=MIN_SIDE + 1) for name in ("height", "width"))
     return ({0: batch, 2: height, 3: width},)
 
+# %% ../nbs/lib/30_export.ipynb #aa8ba6b6
+OLDEST_TORCH = 2, 10 # whose exporters keep the sizes of every shipped backbone open
+
+def _check_torch(version=torch.__version__): # a TorchVersion
+    if version >= OLDEST_TORCH: return
+    raise AttiqaError(f"exporting wants torch {'.'.join(map(str, OLDEST_TORCH))} or newer, this is {version}")
+
 # %% ../nbs/lib/30_export.ipynb #6ecff135
 def export_torch(scorer:Scorer, # in torch
                  path:str|Path # ends in .pt2
                 )->float: # largest difference from the scorer
-    "Write torch's exported program, which needs no kit. AttiqaError where its scores differ."
+    "Write torch's exported program, which needs no kit. AttiqaError where its scores differ or torch is old."
+    _check_torch()
     with atomic(path) as part:
         program = torch.export.export(exportable(scorer), (_noise(2, 160, 192),), dynamic_shapes=_dynamic())
         torch.export.save(program, part, extra_files={"attiqa.json": json.dumps(scorer.card)})
@@ -106,6 +114,11 @@ def open_onnx(path:str|Path, # an exported scorer
 # %% ../nbs/lib/30_export.ipynb #e5b471a0
 ONNX_PACKAGES = ("onnxscript",) # what the extra `onnx` installs
 
+def can_export_onnx()->bool:
+    "Whether this torch and the installed packages can write ONNX."
+    return torch.__version__ >= OLDEST_TORCH and all(map(find_spec, ONNX_PACKAGES))
+
+# %% ../nbs/lib/30_export.ipynb #3d7edb20
 def _check_packages():
     missing = [name for name in ONNX_PACKAGES if not find_spec(name)]
     if missing: raise AttiqaError(f"exporting to ONNX wants {', '.join(missing)}: pip install 'attiqa[onnx]'")
@@ -133,7 +146,10 @@ def _describe_onnx(scorer, path): # description and card into the file
 def export_onnx(scorer:Scorer, # in torch
                 path:str|Path # ends in .onnx
                )->float: # largest difference from the scorer, in onnxruntime
-    "Write the scorer as ONNX. AttiqaError where a package is missing, or onnxruntime's scores differ."
+    """Write the scorer as ONNX.
+
+    AttiqaError where a package is missing, torch is old, or onnxruntime's scores differ."""
+    _check_torch()
     _check_packages()
     with atomic(path) as part:
         _write_onnx(scorer, part)

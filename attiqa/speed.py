@@ -21,7 +21,7 @@ from .runs import EMBEDDED_RUN, run_path, record_stage
 from .crops import BatchOrder, Crops, LabelledImages, fractional_ranks
 from .images import PHOTOGRAPHS, ImageSource, list_source, open_image, open_source, opened_image
 from .images import package_photograph, to_tensor, write_list
-from .export import export_onnx
+from .export import can_export_onnx, export_onnx
 from .journal import journaled
 from .labelling import Labeller, folded_vlm, label_shards, auto_batch
 from .losses import attribute_loss
@@ -409,7 +409,7 @@ def _scoring_ways(files, rounds, device, folder): # by name
     ways = {"bare forward": bare_scoring(scorer, files, max(1, len(files)//rounds)),
             "attiqa score": folder_scoring(scorer, parts(), folder),
             "torchmetrics loop": metric_loop(_plain_network(device), parts(), device)}
-    if find_spec("onnxruntime") and find_spec("onnxscript"):
+    if can_export_onnx():
         ways["attiqa score, ONNX"] = folder_scoring(_onnx_scorer(folder), parts(), folder)
     if find_spec("pyiqa"): ways["pyiqa loop"] = pyiqa_loop(parts(), device)
     return ways

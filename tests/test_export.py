@@ -1,20 +1,20 @@
 "Exported scorers give the same scores at any size, without this kit; an image has one score in every form."
 import csv, io, json, shutil, subprocess, sys
-from importlib.util import find_spec
 import numpy as np, pytest, torch
 from attiqa import ATTIQA, score
 from attiqa.cli import main
 from attiqa.core import ATTRIBUTES, AttiqaError
-from attiqa.export import MAX_DIFFERENCE, export_onnx, export_torch, exportable, largest_difference
-from attiqa.export import onnx_speed, open_onnx
+from attiqa.export import MAX_DIFFERENCE, OLDEST_TORCH, can_export_onnx, export_onnx, export_torch
+from attiqa.export import exportable, largest_difference, onnx_speed, open_onnx
 from attiqa.images import package_photograph, to_tensor
 from attiqa.metric import SCORE_NAMES, ScoreNet
 from attiqa.model import AttributeNet, save_model
 from attiqa.score import Scorer, read_pixels
 
+if torch.__version__ < OLDEST_TORCH: pytest.skip("this torch is too old to export", allow_module_level=True)
+
 PICTURE = package_photograph("coffee.png")
-ONNX_IS_HERE = all(map(find_spec, ("onnx", "onnxscript", "onnxruntime")))
-onnx = pytest.mark.skipif(not ONNX_IS_HERE, reason="the extra attiqa[onnx] is not installed")
+onnx = pytest.mark.skipif(not can_export_onnx(), reason="the extra attiqa[onnx] is not installed")
 
 @pytest.fixture(scope="module")
 def scorer(): return Scorer(device="cpu")
