@@ -12,7 +12,7 @@ from functools import lru_cache, partial
 from importlib.metadata import version
 from itertools import chain, islice
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event, RLock, Thread
 import numpy as np, pyarrow as pa, pyarrow.parquet, torch, torch.nn.functional as F
 from PIL import Image, features
 from fastcore.basics import patch
@@ -654,10 +654,14 @@ def _in_notebook():
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     return type(shell).__name__ == "ZMQInteractiveShell"
 
+class _Line(tqdm):
+    "tqdm with a lock of this process alone: tqdm's own is shared, and a killed process would keep it."
+    _lock = RLock()
+
 def _terminal_line(quiet):
-    "A line that tqdm updates in place, or None in a notebook."
+    "A line that is updated in place, or None in a notebook."
     if _in_notebook(): return None
-    return tqdm(disable=quiet, bar_format="{desc}", mininterval=1 if sys.stderr.isatty() else 30)
+    return _Line(disable=quiet, bar_format="{desc}", mininterval=1 if sys.stderr.isatty() else 30)
 
 # %% ../nbs/lib/16_labelling.ipynb #8cf3a70c
 class Progress:

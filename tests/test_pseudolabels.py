@@ -9,8 +9,8 @@ from PIL import Image
 from safetensors.torch import save_file
 from attiqa.core import ATTRIBUTES, AttiqaError, write_json
 from attiqa.images import open_source, pixel_hash
-from attiqa.labelling import OUTPUT_FOLDERS, Labeller, ShardResult, gather_rejects, label_shards
-from attiqa.labelling import labelled_pixels, ray_engine, run_parallel, write_result
+from attiqa.labelling import OUTPUT_FOLDERS, Labeller, Progress, ShardResult, gather_rejects
+from attiqa.labelling import label_shards, labelled_pixels, ray_engine, run_parallel, write_result
 from attiqa.prompts import load_prompts
 from attiqa.pseudolabels import label_images, read_labels, relabel
 from attiqa.vlm import load_vlm
@@ -111,6 +111,15 @@ def test_workers_that_are_spawned(undisturbed, tiny, photos):
     results = list(run_parallel(labeller, labeller.source.shards(5), 1, start_method="spawn"))
     labels = {result.name: result.files["pseudolabels"] for result in results}
     assert labels == {path.stem: path.read_bytes() for path in parts(undisturbed)}
+
+def test_a_killed_process_does_not_keep_the_line():
+    lock = Progress(0).line.get_lock()
+    def acquire_and_die():
+        lock.acquire()
+        os.kill(os.getpid(), signal.SIGKILL)
+    assert exit_code(child(acquire_and_die)) == -signal.SIGKILL
+    assert lock.acquire(blocking=False)
+    lock.release()
 
 def test_killed_at_twenty_instants(undisturbed, run, tiny, job):
     def label(name, workers):
