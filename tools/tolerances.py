@@ -16,9 +16,7 @@ SETTINGS = { # name to environment variables; the first is what the others are c
     "as it is": {},
     "1 thread": dict(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1"),
     "4 threads": dict(OMP_NUM_THREADS="4", MKL_NUM_THREADS="4"),
-    "AVX2": dict(ATEN_CPU_CAPABILITY="avx2", ONEDNN_MAX_CPU_ISA="AVX2", MKL_ENABLE_INSTRUCTIONS="AVX2"),
-    "no AVX": dict(ATEN_CPU_CAPABILITY="default", ONEDNN_MAX_CPU_ISA="SSE41",
-                   MKL_ENABLE_INSTRUCTIONS="SSE4_2")}
+    "AVX2": dict(ATEN_CPU_CAPABILITY="avx2", ONEDNN_MAX_CPU_ISA="AVX2", MKL_ENABLE_INSTRUCTIONS="AVX2")}
 
 def run_stages(run, environment):
     "The reference's parameters, in a process of its own; results may differ, so the exit code may be 1."
